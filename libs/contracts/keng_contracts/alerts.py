@@ -1,0 +1,62 @@
+"""The alert document: one retained message an alert, its whole state, versioned. Owned by alerts."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from keng_contracts.registry import AuthorityMode, Slug
+
+
+class Hazard(StrEnum):
+    """Whether the danger itself is there. Missing data never moves it."""
+
+    RAISED = "raised"
+    CLEARED = "cleared"
+
+
+class Delivery(StrEnum):
+    """How far an order has come on one loudspeaker."""
+
+    PENDING = "pending"
+    ORDERED = "ordered"
+    PLAYING = "playing"
+    CONFIRMED = "confirmed"
+    FAILED = "failed"
+
+
+class AlertDocument(BaseModel):
+    """``id`` is the gauge's slug, ``episode`` counts its floods, ``level`` 0 is normal.
+
+    ``official`` tells báo động from a local warning (cảnh báo tại chỗ): only a gauge that the registry maps to an
+    official station and datum may say the former. Times are ms since 1970 UTC; ``value`` is in ``unit``.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    id: Slug
+    version: int = Field(ge=1)
+    commune: Slug
+    sensor: str
+    station: str
+    episode: int = Field(ge=0)
+    level: int = Field(ge=0, le=4)
+    peak_level: int = Field(0, ge=0, le=4)
+    official: bool
+    exercise: bool = False
+    hazard: Hazard
+    mode: AuthorityMode = AuthorityMode.MANUAL
+    value: float
+    unit: str
+    threshold: float | None = None
+    raised_ms: int
+    updated_ms: int
+    cleared_ms: int | None = None
+    headline: str = Field("", description="Vietnamese")
+    headline_en: str = ""
+    play: str = Field("", description="the job that was ordered for the present level, empty when none was")
+    deliveries: dict[str, Delivery] = {}
+
+    def to_bytes(self) -> bytes:
+        return self.model_dump_json().encode()

@@ -1,0 +1,158 @@
+"""Signed commands: what an issuer may order a node to do, and the rules by which the node decides.
+
+On the wire a command is a JWS in compact form (see ``keng_runtime.signing``); its payload is
+:class:`Command`. The node decides: :func:`judge` is the whole law, in the order in which it is applied.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from keng_contracts.registry import Slug
+from keng_contracts.telemetry import Clock
+
+#: Tolerated difference between the clock of the issuer and that of the node, in seconds.
+CLOCK_SKEW_S = 10.0
+#: Longest time for which a command may be valid, in seconds.
+MAX_VALIDITY_S = 3600.0
+
+
+class Priority(StrEnum):
+    """What gives way to what, highest first."""
+
+    EMERGENCY = "emergency"
+    URGENT = "urgent"  # khẩn cấp
+    LIVE = "live"
+    PRIORITY = "priority"  # ưu tiên
+    SCHEDULED = "scheduled"
+    RELAY = "relay"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Siren(_Strict):
+    """A siren pattern, exact to the sample: ``blasts`` of ``blast_s``, ``gap_s`` between them, all ``repeats`` times."""
+
+    kind: Literal["siren"] = "siren"
+    pattern: Slug
+    blasts: int = Field(ge=1, le=20)
+    blast_s: float = Field(gt=0, le=120)
+    gap_s: float = Field(ge=0, le=120)
+    repeats: int = Field(1, ge=1, le=5)
+
+
+class Speech(_Strict):
+    """A spoken text, NFC. ``lang`` is a BCP 47 tag."""
+
+    kind: Literal["speech"] = "speech"
+    lang: str = Field("vi", max_length=12)
+    text: str = Field(min_length=1, max_length=2000)
+
+
+Item = Annotated[Siren | Speech, Field(discriminator="kind")]
+
+
+class Cause(_Strict):
+    """Why: the alert, and the times by which the way from the sensor can be measured (ms since 1970, UTC)."""
+
+    alert: Slug
+    episode: int = Field(ge=0)
+    level: int = Field(ge=0, le=4)
+    measured_ms: int
+    made_ms: int
+    heard_ms: int
+    decided_ms: int
+
+
+class Play(_Strict):
+    """Play these items in order. ``play`` names the job in all evidence about it."""
+
+    do: Literal["play"] = "play"
+    play: str = Field(pattern=r"^[a-z0-9-]{1,80}$")
+    priority: Priority
+    rank: int = Field(0, ge=0, le=9, description="within one priority, a higher rank interrupts a lower one")
+    items: list[Item] = Field(min_length=1, max_length=20)
+    exercise: bool = False
+    cause: Cause | None = None
+
+
+class Stop(_Strict):
+    """Stop one job at once, or with ``play`` empty all that sounds."""
+
+    do: Literal["stop"] = "stop"
+    play: str = Field("", pattern=r"^[a-z0-9-]{0,80}$")
+
+
+Action = Annotated[Play | Stop, Field(discriminator="do")]
+
+
+class Command(_Strict):
+    """The signed payload. Times are seconds since 1970 UTC (RFC 7519 NumericDate, with fractions)."""
+
+    iss: Slug = Field(description="issuer: the service or person that signed")
+    commune: Slug
+    aud: str = Field(pattern=r"^(speaker|zone)/[a-z0-9-]{1,63}$|^commune$", description="who shall obey")
+    jti: str = Field(pattern=r"^[0-9a-f-]{8,40}$", description="command id")
+    ctr: int = Field(ge=1, lt=1 << 53, description="only grows, per issuer and commune")
+    iat: float
+    nbf: float
+    exp: float
+    action: Action
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Whom a node takes itself to be."""
+
+    commune: str
+    node: str
+    zones: frozenset[str]
+
+    def hears(self, commune: str, aud: str) -> bool:
+        if commune != self.commune:
+            return False
+        what, _, name = aud.partition("/")
+        return what == "commune" or (what == "speaker" and name == self.node) or (what == "zone" and name in self.zones)
+
+
+class Refusal(StrEnum):
+    """Why a command was not obeyed. The values travel in evidence and count in metrics."""
+
+    UNREADABLE = "unreadable"
+    UNKNOWN_KEY = "unknown-key"
+    BAD_SIGNATURE = "bad-signature"
+    NOT_ALLOWED = "not-allowed"
+    NOT_FOR_ME = "not-for-me"
+    REPLAYED = "replayed"
+    NOT_YET = "not-yet-valid"
+    EXPIRED = "expired"
+
+
+def judge(
+    command: Command, *, issuer: str, may: frozenset[str], me: Audience, last_ctr: int, now_s: float, clock: Clock
+) -> Refusal | None:
+    """Whether a node obeys a command whose signature has been verified; None means yes.
+
+    ``issuer`` and ``may`` belong to the key that verified it; ``last_ctr`` is the highest counter obeyed so far
+    from this issuer. With a clock that is not trusted the time can't be checked, and the counter alone decides.
+    """
+    if command.iss != issuer or command.action.do not in may:
+        return Refusal.NOT_ALLOWED
+    if not me.hears(command.commune, command.aud):
+        return Refusal.NOT_FOR_ME
+    if command.ctr <= last_ctr:
+        return Refusal.REPLAYED
+    if command.exp - command.nbf > MAX_VALIDITY_S:
+        return Refusal.NOT_ALLOWED
+    if clock is not Clock.UNKNOWN:
+        if now_s < command.nbf - CLOCK_SKEW_S:
+            return Refusal.NOT_YET
+        if now_s > command.exp:
+            return Refusal.EXPIRED
+    return None

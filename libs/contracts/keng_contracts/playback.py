@@ -1,0 +1,52 @@
+"""Evidence: what a loudspeaker really did. Kept on the node until the console has receipted it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from keng_contracts.commands import Cause, Priority
+from keng_contracts.telemetry import Clock
+
+
+class What(StrEnum):
+    """One step in the life of a job on one node. "Sent", "playing" and "heard" are different things."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    STARTED = "started"
+    SILENT = "silent"  # the player plays, and nothing comes out
+    CUT = "cut"
+    FAILED = "failed"
+    FINISHED = "finished"
+
+
+class PlaybackEvent(BaseModel):
+    """``(boot, seq)`` names the event for its receipt. Times are ms since 1970 UTC by the node's own clock.
+
+    ``level_dbfs`` is the RMS level, in dB below full scale, of the audio that left the player: for STARTED over
+    the first quarter of a second of sound, for FINISHED and CUT over the whole of what was heard.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    boot: str = Field(pattern=r"^[0-9a-f]{8,32}$")
+    seq: int = Field(ge=0)
+    at_ms: int
+    clock: Clock
+    what: What
+    play: str = ""
+    command: str = ""
+    item: int | None = None
+    kind: str = ""
+    priority: Priority | None = None
+    reason: str = ""
+    first_sample_ms: int | None = None
+    level_dbfs: float | None = None
+    sounded_s: float | None = None
+    exercise: bool = False
+    cause: Cause | None = None
+
+    def to_bytes(self) -> bytes:
+        return self.model_dump_json(exclude_defaults=True).encode()

@@ -1,0 +1,198 @@
+"""The registry: what a commune has and what its thresholds mean. Owned by the console, read by all.
+
+It is written by people as ``commune.toml``, checked here, and travels as one signed, versioned,
+retained document. Nothing about a gauge is a constant in code: thresholds carry their datum,
+their legal source and the day from which they hold.
+"""
+
+from __future__ import annotations
+
+from datetime import date, time
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$")]
+#: A sensor's name inside its commune: ``<station>/<quantity>``.
+SensorId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}/[a-z0-9][a-z0-9-]{0,62}$")]
+Level = Annotated[int, Field(ge=1, le=4, description="1 to 3: báo động 1 to 3 or its local counterpart; 4: record")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Commune(_Strict):
+    id: Slug
+    name: str = Field(description="as people write it, e.g. Xã Quảng Thọ")
+    province: str = ""
+    timezone: str = "Asia/Ho_Chi_Minh"
+    exercise: bool = Field(
+        False, description="everything that this commune says is marked as a drill (diễn tập) on pages and loudspeakers"
+    )
+
+
+class Station(_Strict):
+    id: Slug
+    name: str
+    river: str = ""
+    lat: float | None = Field(None, ge=-90, le=90)
+    lon: float | None = Field(None, ge=-180, le=180)
+    official: str = Field(
+        "", description="code of the official hydrological station that this gauge is; empty for a local gauge"
+    )
+
+
+class Sensor(_Strict):
+    """One series. ``range`` is what the instrument can physically mean; ``sentinels`` are its words for 'no value'."""
+
+    id: SensorId
+    name: str
+    node: Slug = Field(description="the edge agent that may report it")
+    unit: str = Field(description="SenML or UCUM symbol")
+    range: tuple[float, float] | None = None
+    sentinels: list[float] = []
+    interval_s: float = Field(60.0, gt=0, description="the time between two readings when all is well")
+    decimals: int = Field(2, ge=0, le=4)
+
+
+class Threshold(_Strict):
+    """One warning level of a gauge, in the unit and above the datum of the gauge itself."""
+
+    sensor: SensorId
+    level: Level
+    value: float
+    datum: str = Field(description="what zero means at this gauge")
+    source: str = Field(description="the legal text, or who decided a local level")
+    valid_from: date
+
+
+class HazardRule(_Strict):
+    """When a gauge's level counts as crossed, and when as over. Durations in seconds of sample time."""
+
+    sensor: SensorId
+    raise_samples: int = Field(3, ge=1, description="good samples at or above the threshold that raise it")
+    raise_pair_span_s: float = Field(300.0, ge=0, description="or two such samples at least this far apart")
+    raise_window_s: float = Field(1800.0, gt=0, description="a gap longer than this starts the count again")
+    dead_band: float = Field(0.10, ge=0, description="how far below the threshold the level must fall to clear")
+    clear_after_s: float = Field(2700.0, ge=0, description="for how long it must stay there")
+    late_after_s: float = Field(900.0, gt=0, description="a sample older than this when heard is history: no siren")
+
+
+class Zone(_Strict):
+    id: Slug
+    name: str
+
+
+class Speaker(_Strict):
+    id: Slug
+    name: str
+    zones: list[Slug] = []
+    lat: float | None = Field(None, ge=-90, le=90)
+    lon: float | None = Field(None, ge=-180, le=180)
+
+
+class SirenPattern(_Strict):
+    """Blasts of ``blast_s`` seconds with ``gap_s`` between them, the whole played ``repeats`` times."""
+
+    id: Slug
+    blasts: int = Field(ge=1, le=20)
+    blast_s: float = Field(gt=0, le=120)
+    gap_s: float = Field(ge=0, le=120)
+    repeats: int = Field(1, ge=1, le=5)
+    source: str = ""
+
+
+class AuthorityMode(StrEnum):
+    """Who decides that a siren sounds."""
+
+    MANUAL = "manual"
+    AUTO = "auto"
+
+
+class Authority(_Strict):
+    """For one level of one gauge: who may start the sirens, where, and by whose delegation."""
+
+    sensor: SensorId
+    level: Level
+    mode: AuthorityMode = AuthorityMode.MANUAL
+    zones: list[Slug] = []
+    siren: Slug | None = Field(None, description="siren pattern; none for a spoken message alone")
+    delegated_by: str = Field("", description="who delegated the decision, and by which paper; needed for auto")
+
+
+class Registry(_Strict):
+    """The whole document. ``version`` grows with every change; a consumer never goes back."""
+
+    schema_: Literal["keng.registry/1"] = Field("keng.registry/1", alias="schema")
+    version: int = Field(ge=1)
+    commune: Commune
+    stations: list[Station] = []
+    sensors: list[Sensor] = []
+    thresholds: list[Threshold] = []
+    hazard_rules: list[HazardRule] = []
+    zones: list[Zone] = []
+    speakers: list[Speaker] = []
+    sirens: list[SirenPattern] = []
+    authority: list[Authority] = []
+    quiet_hours: tuple[time, time] = (time(21, 30), time(5, 0))
+
+    @model_validator(mode="after")
+    def _names_exist_once(self) -> Self:
+        stations = _unique("station", [s.id for s in self.stations])
+        sensors = _unique("sensor", [s.id for s in self.sensors])
+        zones = _unique("zone", [z.id for z in self.zones])
+        _unique("speaker", [s.id for s in self.speakers])
+        sirens = _unique("siren", [s.id for s in self.sirens])
+        _unique("hazard rule", [r.sensor for r in self.hazard_rules])
+        for sensor in self.sensors:
+            _known("station", sensor.id.split("/")[0], stations, f"sensor {sensor.id}")
+        for name, rows in (
+            ("threshold", self.thresholds),
+            ("hazard rule", self.hazard_rules),
+            ("authority", self.authority),
+        ):
+            for row in rows:
+                _known("sensor", row.sensor, sensors, name)
+        for speaker in self.speakers:
+            for zone in speaker.zones:
+                _known("zone", zone, zones, f"speaker {speaker.id}")
+        for rule in self.authority:
+            for zone in rule.zones:
+                _known("zone", zone, zones, f"authority for {rule.sensor}")
+            if rule.siren is not None:
+                _known("siren", rule.siren, sirens, f"authority for {rule.sensor}")
+            if rule.mode is AuthorityMode.AUTO and not rule.delegated_by:
+                raise ValueError(
+                    f"authority for {rule.sensor} level {rule.level} is auto without delegated_by: "
+                    "name who delegated the decision, and by which paper"
+                )
+        return self
+
+    def series(self, sensor: Sensor) -> str:
+        """The full series name of a sensor, ``<commune>/<station>/<quantity>``."""
+        return f"{self.commune.id}/{sensor.id}"
+
+    def thresholds_of(self, sensor: str, on: date) -> dict[int, Threshold]:
+        """The thresholds of a sensor that hold on a day, by level; of several rows the newest wins."""
+        rows = sorted(
+            (t for t in self.thresholds if t.sensor == sensor and t.valid_from <= on), key=lambda t: t.valid_from
+        )
+        return {row.level: row for row in rows}
+
+    def hazard_rule_of(self, sensor: str) -> HazardRule:
+        """The rule of a sensor, or the defaults where the registry has none."""
+        return next((r for r in self.hazard_rules if r.sensor == sensor), HazardRule(sensor=sensor))
+
+
+def _unique(what: str, ids: list[str]) -> set[str]:
+    for id_ in ids:
+        if ids.count(id_) > 1:
+            raise ValueError(f"{what} {id_!r} is there twice")
+    return set(ids)
+
+
+def _known(what: str, id_: str, known: set[str], where: str) -> None:
+    if id_ not in known:
+        raise ValueError(f"{where}: there is no {what} {id_!r} (there are: {', '.join(sorted(known)) or 'none'})")

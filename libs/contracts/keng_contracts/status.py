@@ -1,0 +1,52 @@
+"""Status documents: retained, and the last will of whoever sends them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from keng_contracts.telemetry import Clock
+
+
+class SourceHealth(BaseModel):
+    """One sensor line as the edge sees it. ``error`` is the last failure, empty while all is well."""
+
+    id: str
+    ok: bool
+    last_reading_ms: int | None = None
+    error: str = ""
+    errors: int = 0
+
+
+class EdgeStatus(BaseModel):
+    """An edge agent's own word about itself. Depth counts readings, age is in seconds."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    state: Literal["online", "offline"]
+    version: str = ""
+    boot: str = ""
+    at_ms: int = 0
+    clock: Clock = Clock.UNKNOWN
+    outbox_readings: int = Field(0, ge=0)
+    outbox_age_s: float = Field(0.0, ge=0)
+    committed: int = Field(0, ge=0, description="readings ever committed to this outbox")
+    dropped: int = Field(0, ge=0, description="readings ever dropped because the outbox was full")
+    sources: list[SourceHealth] = []
+
+
+class SpeakerStatus(BaseModel):
+    """A loudspeaker node's own word about itself. ``playing`` is the play id, empty when silent."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    state: Literal["online", "offline"]
+    version: str = ""
+    boot: str = ""
+    at_ms: int = 0
+    clock: Clock = Clock.UNKNOWN
+    device: str = ""
+    playing: str = ""
+    refused: int = Field(0, ge=0, description="commands refused since the node was made")
+    volume: int = Field(100, ge=0, le=150)

@@ -1,0 +1,1 @@
+"""How a service of Kẻng lives: settings, credentials, the one MQTT adapter, signing, lifecycle, logs, metrics."""

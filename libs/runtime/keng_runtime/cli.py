@@ -1,0 +1,54 @@
+"""What the command lines of all parts share: one-line Problems, ``--settings``, and how ``run`` starts a service."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from keng_contracts.errors import Problem
+from keng_runtime import logs, metrics, service
+from keng_runtime.settings import ServiceSettings, load
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+class Group(click.Group):
+    """A command group that ends on a :class:`Problem` with its one line and status 2, not with a stack trace."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Problem as problem:
+            click.echo(f"keng: {problem}", err=True)
+            ctx.exit(service.EXIT_PROBLEM)
+
+
+settings_option = click.option(
+    "--settings",
+    "settings_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Settings file (TOML); see sample.toml beside the service.",
+)
+
+
+def run_service(
+    name: str, kind: type[S], file: Path | None, main: Callable[[S, asyncio.Event], Awaitable[None]]
+) -> None:
+    """Load settings, set up log and metrics, and run ``main(settings, stop)`` until it is told to stop."""
+    settings = load(kind, file)
+    logs.set_up(name, settings.log_level)
+    metrics.serve(settings.metrics_port)
+    try:
+        settings.state.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Problem(
+            f"the state folder can't be made ({error.strerror})",
+            where=str(settings.state),
+            todo="check its owner, or set 'state'",
+        ) from None
+    sys.exit(service.run(lambda stop: main(settings, stop)))

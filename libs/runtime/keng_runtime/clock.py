@@ -1,0 +1,53 @@
+"""The rim's view of time. Everything pure is given time as an argument; this is where it comes from."""
+
+from __future__ import annotations
+
+import ctypes
+import secrets
+import time
+
+from keng_contracts.telemetry import Clock
+
+_STA_UNSYNC = 0x0040  # linux/timex.h
+_TIME_ERROR = 5
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970-01-01 UTC by this machine's clock."""
+    return time.time_ns() // 1_000_000
+
+
+def new_boot_id() -> str:
+    """A name for this run of a service, 16 hex digits; sequence numbers count within it."""
+    return secrets.token_hex(8)
+
+
+class _Timex(ctypes.Structure):
+    """The head of ``struct timex`` (adjtimex(2)); the rest of its 208 bytes is not read."""
+
+    _fields_ = [
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_byte * 256),
+    ]
+
+
+def clock_state() -> Clock:
+    """What the kernel says of its clock: SYNCED once NTP (chrony, timesyncd) disciplines it, else UNKNOWN.
+
+    A machine whose kernel can't be asked (a container without adjtimex) answers HOLDOVER: a clock that someone else
+    keeps, and of which nothing worse is known.
+    """
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        timex = _Timex()
+        state = libc.adjtimex(ctypes.byref(timex))
+    except (OSError, AttributeError):
+        return Clock.HOLDOVER
+    if state < 0:
+        return Clock.HOLDOVER
+    return Clock.UNKNOWN if state == _TIME_ERROR or timex.status & _STA_UNSYNC else Clock.SYNCED

@@ -1,0 +1,68 @@
+"""What proves who a service is: the folder that ``keng provision`` made for it.
+
+==============  ==================================================================
+``ca.crt``      the commune's certificate authority
+``node.crt``    this identity's certificate; its common name is the identity
+``node.key``    its private key
+``trust.json``  public signing keys that this identity obeys, and what each may order
+``signing.jwk`` its own private signing key (alerts and console only)
+==============  ==================================================================
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from keng_contracts.errors import Problem
+from keng_runtime.signing import SigningKey, TrustStore
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """An opened credentials folder. ``identity`` is the certificate's common name."""
+
+    folder: Path
+    identity: str
+
+    @classmethod
+    def open(cls, folder: Path) -> Credentials:
+        """Check that the folder is complete; raises :class:`Problem` that says how to make it."""
+        todo = "make it with 'keng provision' and copy it here"
+        if not folder.is_dir():
+            raise Problem("the credentials folder is not there", where=str(folder), todo=todo)
+        for name in ("ca.crt", "node.crt", "node.key"):
+            if not (folder / name).is_file():
+                raise Problem("is missing", where=str(folder / name), todo=todo)
+        try:
+            certificate = x509.load_pem_x509_certificate((folder / "node.crt").read_bytes())
+            identity = str(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
+        except (ValueError, IndexError) as error:
+            raise Problem(f"is not a certificate ({error})", where=str(folder / "node.crt"), todo=todo) from None
+        except PermissionError:
+            raise Problem("can't be read by this user", where=str(folder), todo="check owner and mode") from None
+        return cls(folder, identity)
+
+    def tls(self) -> ssl.SSLContext:
+        """A client context: our certificate out, only the commune's CA trusted, TLS 1.2 or newer."""
+        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(self.folder / "ca.crt"))
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        try:
+            context.load_cert_chain(self.folder / "node.crt", self.folder / "node.key")
+        except (ssl.SSLError, OSError) as error:
+            raise Problem(
+                f"certificate and key can't be used together ({error})",
+                where=str(self.folder),
+                todo="make them again with 'keng provision'",
+            ) from None
+        return context
+
+    def trust(self) -> TrustStore:
+        return TrustStore.load(self.folder / "trust.json")
+
+    def signing_key(self) -> SigningKey:
+        return SigningKey.load(self.folder / "signing.jwk")

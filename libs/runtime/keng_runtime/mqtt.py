@@ -1,0 +1,300 @@
+"""The one MQTT adapter: MQTT 5 over mutual TLS, with acknowledgement in the consumer's hands.
+
+>>> # async with Link(broker, session_expiry_s=3600) as link:
+>>> #     await link.subscribe(pattern(Kind.EDGE, Channel.TELEMETRY))
+>>> #     async for message in link.messages():
+>>> #         store(message.payload)
+>>> #         message.ack()                      # only now may the broker forget it
+
+paho runs its own network thread and reconnects by itself. What it hands over is queued here and taken out by
+the event loop; the queue can't grow past ``receive_maximum``, for the broker sends no more unacknowledged messages
+than that. An acknowledgement belongs to the connection that delivered the message: after a reconnect the broker
+delivers again, and the old one acknowledges nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from keng_contracts.errors import Problem
+from keng_runtime.credentials import Credentials
+from keng_runtime.settings import BrokerSettings
+
+log = logging.getLogger(__name__)
+
+RECONNECT_MIN_S, RECONNECT_MAX_S = 1, 15
+KEEPALIVE_S = 20
+
+
+class Refused(Exception):
+    """The broker refused a message or a subscription (its access list does not allow it to us)."""
+
+
+@dataclass(slots=True)
+class Message:
+    """One delivery. :meth:`ack` lets the broker forget it; without it the broker delivers again."""
+
+    topic: str
+    payload: bytes
+    retain: bool
+    _mid: int
+    _qos: int
+    _epoch: int
+    _link: Link
+
+    def ack(self) -> None:
+        self._link._acknowledge(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    """What the broker says for us, retained, when we vanish."""
+
+    topic: str
+    payload: bytes
+
+
+class Link:
+    """One connection of one identity, for use inside one event loop.
+
+    ``session_expiry_s`` > 0 keeps subscriptions and undelivered messages at the broker while we are away.
+    ``on_connect`` callbacks (:meth:`at_every_connect`) run in the event loop after each connect, for what the broker
+    may have forgotten: an owner publishes its retained documents again there.
+    """
+
+    def __init__(
+        self,
+        broker: BrokerSettings,
+        *,
+        receive_maximum: int = 1000,
+        session_expiry_s: int = 0,
+        will: Will | None = None,
+    ) -> None:
+        self.credentials = Credentials.open(broker.credentials)
+        self._broker = broker
+        self._where = f"broker {broker.host}:{broker.port}"
+        self._client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self.credentials.identity,
+            protocol=paho.MQTTv5,
+            manual_ack=True,
+        )
+        self._client.tls_set_context(self.credentials.tls())
+        self._client.reconnect_delay_set(RECONNECT_MIN_S, RECONNECT_MAX_S)
+        self._client.max_queued_messages_set(0)
+        self._client.max_inflight_messages_set(1000)
+        if will is not None:
+            self._client.will_set(will.topic, will.payload, qos=1, retain=True)
+        self._properties = Properties(PacketTypes.CONNECT)
+        self._properties.ReceiveMaximum = receive_maximum
+        self._properties.SessionExpiryInterval = session_expiry_s
+        self._client.on_connect = self._on_connect
+        self._client.on_connect_fail = self._on_connect_fail
+        self._client.on_disconnect = self._on_disconnect
+        self._client.on_message = self._on_message
+        self._client.on_publish = self._on_publish
+        self._client.on_subscribe = self._on_subscribe
+
+        self._loop: asyncio.AbstractEventLoop
+        self._inbox: deque[Message] = deque()
+        self._signals: deque[Callable[[], None]] = deque()  # from paho's thread to the loop
+        self._woken = False
+        self._arrived = asyncio.Event()
+        self._connected = asyncio.Event()
+        self._closing = False
+        self._epoch = 0
+        self._filters: dict[str, int] = {}
+        self._publishing: dict[int, asyncio.Future[None]] = {}
+        self._subscribing: dict[int, asyncio.Future[None]] = {}
+        self._at_connect: list[Callable[[], None]] = []
+        self._last_complaint = ""
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        self._client.connect_async(
+            self._broker.host, self._broker.port, keepalive=KEEPALIVE_S, clean_start=False, properties=self._properties
+        )
+        self._client.loop_start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._closing = True
+        self._client.disconnect()
+        await asyncio.to_thread(self._client.loop_stop)
+
+    @property
+    def identity(self) -> str:
+        return self.credentials.identity
+
+    @property
+    def connected(self) -> bool:
+        return self._connected.is_set()
+
+    async def wait_connected(self) -> None:
+        await self._connected.wait()
+
+    def at_every_connect(self, callback: Callable[[], None]) -> None:
+        """Call back in the event loop after each connect, and now if connected already."""
+        self._at_connect.append(callback)
+        if self.connected:
+            callback()
+
+    # -- sending ------------------------------------------------------------------------------------------------
+
+    def send(
+        self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, expiry_s: int | None = None
+    ) -> asyncio.Future[None]:
+        """Hand a message to the connection; the future is done when the broker has it (QoS 1), and fails with
+        :class:`Refused`. While the link is down the message waits in memory: bound what you hand over."""
+        properties = None
+        if expiry_s is not None:
+            properties = Properties(PacketTypes.PUBLISH)
+            properties.MessageExpiryInterval = expiry_s
+        info = self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
+        future: asyncio.Future[None] = self._loop.create_future()
+        if qos == 0:
+            future.set_result(None)
+        else:  # on_publish reaches the loop through _signals, so it can't come before this line
+            self._publishing[info.mid] = future
+        return future
+
+    async def publish(
+        self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, expiry_s: int | None = None
+    ) -> None:
+        """Publish and wait until the broker has it, over reconnects if need be."""
+        await self.send(topic, payload, qos=qos, retain=retain, expiry_s=expiry_s)
+
+    # -- receiving ----------------------------------------------------------------------------------------------
+
+    async def subscribe(self, filter_: str, qos: int = 1) -> None:
+        """Subscribe now and after every reconnect; returns when the broker has granted it, raises :class:`Refused`."""
+        self._filters[filter_] = qos
+        await self._connected.wait()
+        mid = self._subscribe(filter_, qos)
+        if mid is not None:
+            self._subscribing[mid] = future = self._loop.create_future()
+            await future
+
+    async def batch(self, limit: int, linger_s: float = 0.0) -> list[Message]:
+        """At least one message, at most ``limit``; with ``linger_s`` waits that long for more to come."""
+        while not self._inbox:
+            self._arrived.clear()
+            await self._arrived.wait()
+        if linger_s > 0:
+            end = self._loop.time() + linger_s
+            while len(self._inbox) < limit and (left := end - self._loop.time()) > 0:
+                self._arrived.clear()
+                try:
+                    await asyncio.wait_for(self._arrived.wait(), left)
+                except TimeoutError:
+                    break
+        inbox = self._inbox
+        return [inbox.popleft() for _ in range(min(limit, len(inbox)))]
+
+    async def messages(self) -> AsyncIterator[Message]:
+        """Every message as it comes. Acknowledge each when its work is done."""
+        while True:
+            for message in await self.batch(1):
+                yield message
+
+    def _acknowledge(self, message: Message) -> None:
+        if message._qos and message._epoch == self._epoch:
+            self._client.ack(message._mid, message._qos)
+
+    # -- paho's thread ------------------------------------------------------------------------------------------
+
+    def _signal(self, what: Callable[[], None]) -> None:
+        self._signals.append(what)
+        self._wake()
+
+    def _wake(self) -> None:
+        """One wake-up of the loop for however many messages have come since it last looked."""
+        if not self._woken:
+            self._woken = True
+            try:
+                self._loop.call_soon_threadsafe(self._drain)
+            except RuntimeError:  # the loop is closed: we are going down
+                pass
+
+    def _on_connect(self, _c: Any, _u: Any, _flags: Any, reason: Any, _p: Any) -> None:
+        if reason.is_failure:
+            self._complain(f"refused the connection ({reason})")
+            return
+        self._epoch += 1
+        self._last_complaint = ""
+        self._signal(self._connect_done)
+
+    def _on_connect_fail(self, *_: Any) -> None:
+        self._complain("can't be reached")
+
+    def _on_disconnect(self, _c: Any, _u: Any, _flags: Any, reason: Any, _p: Any) -> None:
+        self._signal(self._connected.clear)
+        if not self._closing:
+            self._complain(f"closed the connection ({reason})")
+
+    def _on_message(self, _c: Any, _u: Any, m: paho.MQTTMessage) -> None:
+        self._inbox.append(Message(m.topic, m.payload, m.retain, m.mid, m.qos, self._epoch, self))
+        self._wake()
+
+    def _on_publish(self, _c: Any, _u: Any, mid: int, reason: Any, _p: Any) -> None:
+        self._signal(lambda: self._settle(self._publishing, mid, reason if reason.is_failure else None))
+
+    def _on_subscribe(self, _c: Any, _u: Any, mid: int, reasons: Any, _p: Any) -> None:
+        failure = next((r for r in reasons if r.is_failure), None)
+        self._signal(lambda: self._settle(self._subscribing, mid, failure))
+
+    def _complain(self, what: str) -> None:
+        if what != self._last_complaint:
+            self._last_complaint = what
+            log.warning(
+                "%s",
+                Problem(
+                    what,
+                    where=self._where,
+                    todo="check that it runs and that its certificate is of our CA",
+                    retried=True,
+                ),
+            )
+
+    # -- the event loop -----------------------------------------------------------------------------------------
+
+    def _drain(self) -> None:
+        self._woken = False
+        while self._signals:
+            self._signals.popleft()()
+        if self._inbox:
+            self._arrived.set()
+
+    def _connect_done(self) -> None:
+        log.info("connected to %s as %s", self._where, self.identity)
+        for filter_, qos in self._filters.items():
+            self._subscribe(filter_, qos)
+        self._connected.set()
+        for callback in self._at_connect:
+            callback()
+
+    def _subscribe(self, filter_: str, qos: int) -> int | None:
+        _, mid = self._client.subscribe(filter_, options=SubscribeOptions(qos=qos))
+        return mid
+
+    def _settle(self, waiting: dict[int, asyncio.Future[None]], mid: int, failure: Any) -> None:
+        future = waiting.pop(mid, None)
+        if future is None or future.done():
+            return
+        if failure is None:
+            future.set_result(None)
+        else:
+            future.set_exception(Refused(f"{self._where} refused it ({failure})"))
