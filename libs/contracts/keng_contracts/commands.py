@@ -37,7 +37,7 @@ class _Strict(BaseModel):
 
 
 class Siren(_Strict):
-    """A siren pattern, exact to the sample: ``blasts`` of ``blast_s``, ``gap_s`` between them, all ``repeats`` times."""
+    """A siren pattern, exact to the sample: ``blasts`` of ``blast_s``, ``gap_s`` between, all ``repeats`` times."""
 
     kind: Literal["siren"] = "siren"
     pattern: Slug

@@ -15,6 +15,7 @@ delivers again, and the old one acknowledges nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -96,7 +97,7 @@ class Link:
         self._client.max_inflight_messages_set(1000)
         if will is not None:
             self._client.will_set(will.topic, will.payload, qos=1, retain=True)
-        self._properties = Properties(PacketTypes.CONNECT)
+        self._properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         self._properties.ReceiveMaximum = receive_maximum
         self._properties.SessionExpiryInterval = session_expiry_s
         self._client.on_connect = self._on_connect
@@ -161,7 +162,7 @@ class Link:
         :class:`Refused`. While the link is down the message waits in memory: bound what you hand over."""
         properties = None
         if expiry_s is not None:
-            properties = Properties(PacketTypes.PUBLISH)
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
             properties.MessageExpiryInterval = expiry_s
         info = self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
         future: asyncio.Future[None] = self._loop.create_future()
@@ -224,10 +225,8 @@ class Link:
         """One wake-up of the loop for however many messages have come since it last looked."""
         if not self._woken:
             self._woken = True
-            try:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: we are going down
                 self._loop.call_soon_threadsafe(self._drain)
-            except RuntimeError:  # the loop is closed: we are going down
-                pass
 
     def _on_connect(self, _c: Any, _u: Any, _flags: Any, reason: Any, _p: Any) -> None:
         if reason.is_failure:
@@ -246,7 +245,7 @@ class Link:
             self._complain(f"closed the connection ({reason})")
 
     def _on_message(self, _c: Any, _u: Any, m: paho.MQTTMessage) -> None:
-        self._inbox.append(Message(m.topic, m.payload, m.retain, m.mid, m.qos, self._epoch, self))
+        self._inbox.append(Message(m.topic, bytes(m.payload), m.retain, m.mid, m.qos, self._epoch, self))
         self._wake()
 
     def _on_publish(self, _c: Any, _u: Any, mid: int, reason: Any, _p: Any) -> None:
@@ -259,15 +258,8 @@ class Link:
     def _complain(self, what: str) -> None:
         if what != self._last_complaint:
             self._last_complaint = what
-            log.warning(
-                "%s",
-                Problem(
-                    what,
-                    where=self._where,
-                    todo="check that it runs and that its certificate is of our CA",
-                    retried=True,
-                ),
-            )
+            todo = "check that it runs and that its certificate is of our CA"
+            log.warning("%s", Problem(what, where=self._where, todo=todo, retried=True))
 
     # -- the event loop -----------------------------------------------------------------------------------------
 

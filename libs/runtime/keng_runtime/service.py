@@ -44,8 +44,8 @@ def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
         problems, others = group.split(Problem)
         if others is not None or problems is None:
             raise
-        for problem in problems.exceptions:
-            print(f"keng: {problem}", file=sys.stderr)
+        for one in problems.exceptions:
+            print(f"keng: {one}", file=sys.stderr)
         return EXIT_PROBLEM
     return 0
 

@@ -48,7 +48,7 @@ class Store(Protocol):
 
     def range(self, series: str, start_ms: int, end_ms: int, max_points: int = 0) -> list[Row]:
         """Rows with ``start_ms <= time < end_ms`` in rising order. With ``max_points`` the range is cut into
-        ``max_points // 2`` equal buckets and of each the lowest and the highest row are kept, so that no peak is lost."""
+        ``max_points // 2`` equal buckets and of each the lowest and the highest row are kept: no peak is lost."""
         ...
 
     def counts(self, commune: str) -> dict[str, int]:
