@@ -1,0 +1,67 @@
+"""The words of an alert. Vietnamese first; numbers stay as digits here and are spelled out where they are spoken.
+
+Only a gauge that the registry maps to an official station may say "báo động" (QĐ 05/2020/QĐ-TTg fixes those levels for
+each official station); every other gauge gives a local warning, "cảnh báo tại chỗ".
+"""
+
+from __future__ import annotations
+
+from keng_contracts.registry import Registry, Sensor, Station
+
+_ADVICE_VI = {
+    1: "Đề nghị bà con theo dõi mực nước và chuẩn bị phòng tránh.",
+    2: "Đề nghị bà con vùng trũng thấp, ven sông kê cao tài sản, đưa gia súc lên chỗ cao và sẵn sàng di dời.",
+    3: "Đề nghị bà con vùng trũng thấp, ven sông khẩn trương di dời đến nơi an toàn, cắt điện ở nơi ngập nước, "
+    "không qua lại các đoạn đường ngập và làm theo hướng dẫn của chính quyền.",
+}
+_EXERCISE_VI = "Đây là diễn tập."
+
+
+def level_name(level: int, official: bool) -> str:
+    """What a level is called: ``Báo động 3`` or ``Cảnh báo tại chỗ mức 3``; level 4 is above the record."""
+    if level >= 4:
+        return "Vượt mức lịch sử" if official else "Cảnh báo tại chỗ mức 4"
+    return f"Báo động {level}" if official else f"Cảnh báo tại chỗ mức {level}"
+
+
+def level_name_en(level: int, official: bool) -> str:
+    if level >= 4:
+        return "Above the record" if official else "Local warning level 4"
+    return f"Flood alarm level {level}" if official else f"Local warning level {level}"
+
+
+def headline(level: int, station: Station, sensor: Sensor, value: float, threshold: float | None) -> str:
+    """One line in Vietnamese, e.g. ``Báo động 3 tại Phú Ốc (Sông Bồ): 4,57 m, ngưỡng 4,50 m``."""
+    where = f"{station.name} ({station.river})" if station.river else station.name
+    now = f"{_number_vi(value, sensor.decimals)} {sensor.unit}"
+    if level == 0:
+        return f"Mực nước tại {where} đã xuống dưới mức báo động: {now}"
+    name = level_name(level, bool(station.official))
+    over = f", ngưỡng {_number_vi(threshold, sensor.decimals)} {sensor.unit}" if threshold is not None else ""
+    return f"{name} tại {where}: {now}{over}"
+
+
+def headline_en(level: int, station: Station, sensor: Sensor, value: float, threshold: float | None) -> str:
+    where = f"{station.name} ({station.river})" if station.river else station.name
+    now = f"{value:.{sensor.decimals}f} {sensor.unit}"
+    if level == 0:
+        return f"The level at {where} is below all thresholds: {now}"
+    over = f", threshold {threshold:.{sensor.decimals}f} {sensor.unit}" if threshold is not None else ""
+    return f"{level_name_en(level, bool(station.official))} at {where}: {now}{over}"
+
+
+def spoken(level: int, registry: Registry, station: Station, sensor: Sensor, value: float) -> str:
+    """What the loudspeakers say in Vietnamese when a level is reached."""
+    name = level_name(level, bool(station.official))
+    river = f" {station.river[0].lower()}{station.river[1:]}" if station.river else ""
+    place = f"trạm {station.name}" if station.official else station.name
+    now = f"{_number_vi(value, sensor.decimals)} {sensor.unit}"
+    text = (
+        f"Chú ý, chú ý! {registry.commune.name} thông báo. {name}. "
+        f"Mực nước{river} tại {place} đã lên {now}. {_ADVICE_VI[min(level, 3)]}"
+    )
+    return f"{_EXERCISE_VI} {text} {_EXERCISE_VI}" if registry.commune.exercise else text
+
+
+def _number_vi(value: float, decimals: int) -> str:
+    return f"{value:.{decimals}f}".replace(".", ",")

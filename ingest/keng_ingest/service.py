@@ -1,0 +1,131 @@
+"""The loop of ingest: take a batch, commit it, then acknowledge it and send the receipts. Never in another order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from prometheus_client import Counter, Histogram
+
+from keng_contracts.topics import Channel, Kind, pattern
+from keng_ingest.dead_letters import DeadLetters
+from keng_ingest.settings import IngestSettings
+from keng_ingest.sort import DeadLetter, Rules, Sorted, sort
+from keng_runtime.clock import now_ms
+from keng_runtime.mqtt import Link, Message
+from keng_runtime.registry import RegistryCopy
+from keng_runtime.service import notify, until
+from keng_signals.quality import Last
+from keng_store.protocol import Row, Store, StoreUnavailable
+from keng_store.settings import open_store
+from keng_store.writing import write_all
+
+log = logging.getLogger(__name__)
+
+MESSAGES = Counter("keng_ingest_messages_total", "Telemetry messages committed and acknowledged")
+ROWS = Counter("keng_ingest_readings_total", "Readings committed to the store")
+DEAD = Counter("keng_ingest_dead_letters_total", "Packs or records put into the dead-letter table")
+COMMIT = Histogram("keng_ingest_commit_seconds", "Time to commit one batch")
+
+#: At the broker our share of undelivered telemetry outlives an absence of this long; the edges keep theirs for ever.
+SESSION_EXPIRY_S = 24 * 3600
+RETRY_MIN_S, RETRY_MAX_S = 0.5, 30.0
+#: How long a start waits for the retained registry, so that the first readings are judged by it.
+REGISTRY_WAIT_S = 3.0
+
+
+async def main(settings: IngestSettings, stop: asyncio.Event) -> None:
+    """Serve until ``stop``. Refuses to start without credentials or store; waits for a broker that is not there yet."""
+    store = await asyncio.to_thread(open_store, settings.store)
+    dead_letters = DeadLetters(settings.state / "dead-letters.sqlite")
+    link = Link(settings.broker, receive_maximum=settings.receive_maximum, session_expiry_s=SESSION_EXPIRY_S)
+    registry = RegistryCopy(link.credentials.trust(), settings.state / "registry.jws")
+    try:
+        async with link:
+            notify("READY=1")
+            await until(stop, Ingest(link, store, dead_letters, registry, settings).serve())
+    finally:
+        dead_letters.close()
+        store.close()
+
+
+class Ingest:
+    """The thin edge around :func:`keng_ingest.sort.sort`."""
+
+    def __init__(
+        self, link: Link, store: Store, dead_letters: DeadLetters, registry: RegistryCopy, settings: IngestSettings
+    ) -> None:
+        self._link = link
+        self._store = store
+        self._dead_letters = dead_letters
+        self._registry = registry
+        self._settings = settings
+        self._rules = Rules.of(registry.current)
+        self._last: dict[str, Last] = {}
+
+    async def serve(self) -> None:
+        commune = self._settings.commune or "+"
+        await self._link.subscribe(pattern(Kind.REGISTRY, commune=commune))
+        if self._registry.current is None:
+            await self._await_registry()
+        await self._link.subscribe(pattern(Kind.EDGE, Channel.TELEMETRY, commune=commune, share="ingest"))
+        while True:
+            await self._take(await self._link.batch(self._settings.batch))
+
+    async def _await_registry(self) -> None:
+        try:
+            async with asyncio.timeout(REGISTRY_WAIT_S):
+                while self._registry.current is None:
+                    await self._take(await self._link.batch(1))
+        except TimeoutError:
+            log.warning("no registry yet: readings are stored without quality checks until the console sends it")
+
+    async def _take(self, batch: list[Message]) -> None:
+        telemetry = []
+        for message in batch:
+            if message.topic.endswith("/registry"):
+                if self._registry.offer(message.payload):
+                    self._rules = Rules.of(self._registry.current)
+                message.ack()
+            else:
+                telemetry.append(message)
+        if not telemetry:
+            return
+        outcome = sort(((m.topic, m.payload) for m in telemetry), self._rules, self._last, now_ms())
+        await self._commit(outcome)
+        for message in telemetry:
+            message.ack()
+        for topic, receipt in outcome.receipts():
+            self._link.send(str(topic), receipt.to_bytes()).add_done_callback(_log_refusal)
+        MESSAGES.inc(len(telemetry))
+        ROWS.inc(len(outcome.rows))
+        DEAD.inc(len(outcome.dead))
+        for letter in outcome.dead:
+            log.warning("%s: dead-lettered: %s", letter.topic, letter.reason)
+
+    async def _commit(self, outcome: Sorted) -> None:
+        """Store rows and dead letters durably; while the store is away the batch waits here, unacknowledged."""
+        wait = RETRY_MIN_S
+        while True:
+            try:
+                with COMMIT.time():
+                    await asyncio.to_thread(self._write, outcome)
+                return
+            except StoreUnavailable as error:
+                log.error("the store can't take readings now (%s); nothing is lost, next try in %.1f s", error, wait)
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, RETRY_MAX_S)
+
+    def _write(self, outcome: Sorted) -> None:
+        refused = write_all(self._store, outcome.rows)
+        letters = outcome.dead + [_refused_by_store(row, why) for row, why in refused]
+        self._dead_letters.keep(letters, now_ms())
+
+
+def _refused_by_store(row: Row, why: str) -> DeadLetter:
+    return DeadLetter(row.series, f"{row.time_ms} {row.value!r} {int(row.flag)}".encode(), f"store: {why}", 1)
+
+
+def _log_refusal(sent: asyncio.Future[None]) -> None:
+    if not sent.cancelled() and (error := sent.exception()) is not None:
+        log.error("a receipt could not be sent: %s; the edge will send the pack again", error)

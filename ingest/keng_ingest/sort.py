@@ -1,0 +1,137 @@
+"""What becomes of a batch of telemetry messages: rows for the store, dead letters, receipts. Pure.
+
+A pack of which nothing can be read is dead-lettered whole. In a pack that can be read each record stands for itself:
+what is wrong with one leaves its neighbours alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from keng_contracts.receipts import DeadLettered, Receipt, to_ranges
+from keng_contracts.registry import Registry
+from keng_contracts.telemetry import BadPack, Reading, decode
+from keng_contracts.topics import BadTopic, Channel, Kind, Topic
+from keng_signals.quality import Last, Limits, assess, limits_of
+from keng_store.protocol import Row
+
+
+class DeadLetter(NamedTuple):
+    """Something that can't be stored as it is. ``readings`` is how many of its records that concerns."""
+
+    topic: str
+    payload: bytes
+    reason: str
+    readings: int
+
+
+class Source(NamedTuple):
+    """The pack that a row came from, for the receipt."""
+
+    topic: Topic
+    boot: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the registry says, arranged for looking up. Without a registry everything is taken, not evaluated."""
+
+    limits: dict[str, Limits] = field(default_factory=dict)
+    owner: dict[str, str] = field(default_factory=dict)
+    nodes: frozenset[tuple[str, str]] | None = None
+
+    @classmethod
+    def of(cls, registry: Registry | None) -> Rules:
+        if registry is None:
+            return cls()
+        commune = registry.commune.id
+        return cls(
+            limits_of(registry),
+            {registry.series(s): s.node for s in registry.sensors},
+            frozenset((commune, s.node) for s in registry.sensors),
+        )
+
+
+@dataclass(slots=True)
+class Sorted:
+    """The outcome of a batch: what to commit, and what may be said once that is done."""
+
+    rows: list[Row] = field(default_factory=list)
+    dead: list[DeadLetter] = field(default_factory=list)
+    stored: dict[tuple[Topic, str], list[int]] = field(default_factory=dict)
+    dead_packs: dict[tuple[Topic, str], list[DeadLettered]] = field(default_factory=dict)
+    duplicates: int = 0
+
+    def receipts(self) -> list[tuple[Topic, Receipt]]:
+        """One receipt for each sender and boot, addressed to the sender's receipt topic."""
+        made = []
+        for key in self.stored.keys() | self.dead_packs.keys():
+            sender, boot = key
+            receipt = Receipt(boot=boot, stored=to_ranges(self.stored.get(key, ())), dead=self.dead_packs.get(key, []))
+            made.append((Topic(sender.commune, Kind.EDGE, sender.id, Channel.RECEIPT), receipt))
+        return made
+
+    def bury(self, topic: Topic | None, boot: str | None, seq: int | None, letter: DeadLetter) -> None:
+        """Dead-letter something, and tell its sender if it can be told."""
+        self.dead.append(letter)
+        if topic is not None and boot is not None and seq is not None:
+            self.dead_packs.setdefault((topic, boot), []).append(DeadLettered(seq=seq, reason=letter.reason[:200]))
+
+
+def sort(batch: Iterable[tuple[str, bytes]], rules: Rules, last: dict[str, Last], now_ms: int) -> Sorted:
+    """Sort ``(topic, payload)`` messages. ``last`` is the newest reading a series, updated in place."""
+    out = Sorted()
+    for topic_text, payload in batch:
+        try:
+            topic = Topic.parse(topic_text)
+        except BadTopic as error:
+            out.bury(None, None, None, DeadLetter(topic_text, payload, f"topic: {error}", 0))
+            continue
+        try:
+            pack = decode(payload)
+        except BadPack as error:
+            out.bury(topic, error.boot, error.seq, DeadLetter(topic_text, payload, error.reason, 0))
+            continue
+        if rules.nodes is not None and (topic.commune, topic.id) not in rules.nodes:
+            reason = f"unknown node: the registry has no sensor of node {topic.id}"
+            letter = DeadLetter(topic_text, payload, reason, len(pack.readings))
+            out.bury(topic, pack.boot, pack.seq, letter)
+            continue
+        refused = [f"record {r.record}: {r.reason}" for r in pack.rejected]
+        taken = False
+        for reading in pack.readings:
+            fault = _misplaced(reading, topic, rules)
+            if fault:
+                refused.append(fault)
+                continue
+            out.rows.append(_judge(reading, rules, last, now_ms, out))
+            taken = True
+        if taken:
+            out.stored.setdefault((topic, pack.boot), []).append(pack.seq)
+        if refused:
+            reason = refused[0] if len(refused) == 1 else f"{refused[0]} (and {len(refused) - 1} more)"
+            out.bury(topic, pack.boot, pack.seq, DeadLetter(topic_text, payload, reason, len(refused)))
+    return out
+
+
+def _misplaced(reading: Reading, topic: Topic, rules: Rules) -> str:
+    """Why this node may not report this series; empty if it may."""
+    if not reading.series.startswith(topic.commune + "/"):
+        return f"{reading.series} is not a series of commune {topic.commune}"
+    owner = rules.owner.get(reading.series)
+    if owner is not None and owner != topic.id:
+        return f"{reading.series} belongs to node {owner}, not to {topic.id}"
+    return ""
+
+
+def _judge(reading: Reading, rules: Rules, last: dict[str, Last], now_ms: int, out: Sorted) -> Row:
+    before = last.get(reading.series)
+    if before is not None and before.time_ms == reading.time_ms:
+        out.duplicates += 1
+    verdict = assess(reading, rules.limits.get(reading.series), before, now_ms)
+    if before is None or reading.time_ms > before.time_ms:
+        last[reading.series] = Last(reading.time_ms, reading.value)
+    return Row(reading.series, reading.time_ms, reading.value, verdict.flag)
