@@ -1,0 +1,23 @@
+"""Fixtures for all parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.broker import RunningBroker
+
+
+@pytest.fixture
+def broker() -> Iterator[RunningBroker]:
+    """A broker of the test's own: it may be killed and started again."""
+    with RunningBroker() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def shared_broker() -> Iterator[RunningBroker]:
+    """One broker for the whole run, for tests that leave it running and don't mind what others retained on it."""
+    with RunningBroker() as running:
+        yield running
