@@ -140,34 +140,47 @@ class Registry(_Strict):
 
     @model_validator(mode="after")
     def _names_exist_once(self) -> Self:
-        stations = _unique("station", [s.id for s in self.stations])
-        sensors = _unique("sensor", [s.id for s in self.sensors])
-        zones = _unique("zone", [z.id for z in self.zones])
-        _unique("speaker", [s.id for s in self.speakers])
-        sirens = _unique("siren", [s.id for s in self.sirens])
-        _unique("hazard rule", [r.sensor for r in self.hazard_rules])
+        faults: list[str] = []
+
+        def unique(what: str, ids: list[str]) -> set[str]:
+            faults.extend(f"{what} {id_!r} is there twice" for id_ in sorted({i for i in ids if ids.count(i) > 1}))
+            return set(ids)
+
+        def known(what: str, id_: str, names: set[str], where: str) -> None:
+            if id_ not in names:
+                there = ", ".join(sorted(names)) or "none"
+                faults.append(f"{where}: there is no {what} {id_!r} (there are: {there})")
+
+        stations = unique("station", [s.id for s in self.stations])
+        sensors = unique("sensor", [s.id for s in self.sensors])
+        zones = unique("zone", [z.id for z in self.zones])
+        unique("speaker", [s.id for s in self.speakers])
+        sirens = unique("siren", [s.id for s in self.sirens])
+        unique("hazard rule", [r.sensor for r in self.hazard_rules])
         for sensor in self.sensors:
-            _known("station", sensor.id.split("/")[0], stations, f"sensor {sensor.id}")
+            known("station", sensor.id.split("/")[0], stations, f"sensor {sensor.id}")
         for name, rows in (
             ("threshold", self.thresholds),
             ("hazard rule", self.hazard_rules),
             ("authority", self.authority),
         ):
             for row in rows:
-                _known("sensor", row.sensor, sensors, name)
+                known("sensor", row.sensor, sensors, name)
         for speaker in self.speakers:
             for zone in speaker.zones:
-                _known("zone", zone, zones, f"speaker {speaker.id}")
+                known("zone", zone, zones, f"speaker {speaker.id}")
         for rule in self.authority:
             for zone in rule.zones:
-                _known("zone", zone, zones, f"authority for {rule.sensor}")
+                known("zone", zone, zones, f"authority for {rule.sensor}")
             if rule.siren is not None:
-                _known("siren", rule.siren, sirens, f"authority for {rule.sensor}")
+                known("siren", rule.siren, sirens, f"authority for {rule.sensor}")
             if rule.mode is AuthorityMode.AUTO and not rule.delegated_by:
-                raise ValueError(
+                faults.append(
                     f"authority for {rule.sensor} level {rule.level} is auto without delegated_by: "
                     "name who delegated the decision, and by which paper"
                 )
+        if faults:
+            raise ValueError("; ".join(dict.fromkeys(faults)))
         return self
 
     def series(self, sensor: Sensor) -> str:
@@ -184,15 +197,3 @@ class Registry(_Strict):
     def hazard_rule_of(self, sensor: str) -> HazardRule:
         """The rule of a sensor, or the defaults where the registry has none."""
         return next((r for r in self.hazard_rules if r.sensor == sensor), HazardRule(sensor=sensor))
-
-
-def _unique(what: str, ids: list[str]) -> set[str]:
-    for id_ in ids:
-        if ids.count(id_) > 1:
-            raise ValueError(f"{what} {id_!r} is there twice")
-    return set(ids)
-
-
-def _known(what: str, id_: str, known: set[str], where: str) -> None:
-    if id_ not in known:
-        raise ValueError(f"{where}: there is no {what} {id_!r} (there are: {', '.join(sorted(known)) or 'none'})")
