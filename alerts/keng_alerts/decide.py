@@ -83,8 +83,8 @@ def decide(
 ) -> tuple[AlertDocument, Order | None]:
     """The alert after a change of level, and the order that follows from it, if any.
 
-    No order follows from lowering, from a sample that was old when it was heard, or from a level that the registry leaves
-    to people.
+    No order follows from lowering, from a sample that was old when it was heard, or from a level that the registry
+    leaves to people.
     """
     threshold = gauge.thresholds(change.time_ms).get(change.after)
     authority = gauge.authority(change.after)

@@ -1,0 +1,3 @@
+from keng.cli import main
+
+main()
