@@ -23,7 +23,15 @@ class Row(NamedTuple):
 
 
 class StoreUnavailable(Exception):
-    """The store did not take or give the rows now (down, full, locked, overloaded). Nothing is lost by trying again."""
+    """The store did not take or give the rows now (down, full, locked, overloaded). Nothing is lost by trying again.
+
+    ``retry_after_s`` is how long the store itself asked to be left alone, in seconds, where it did.
+    """
+
+    def __init__(self, detail: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.retry_after_s = retry_after_s
 
 
 class RowRefused(Exception):
@@ -58,6 +66,11 @@ class Store(Protocol):
     def close(self) -> None: ...
 
 
+def bucket_width(start_ms: int, end_ms: int, max_points: int) -> int:
+    """Width in ms of the ``max_points // 2`` buckets into which a range is cut, rounded up."""
+    return max(1, -(-(end_ms - start_ms) // max(1, max_points // 2)))
+
+
 def extremes(rows: Iterable[Row], start_ms: int, end_ms: int, max_points: int) -> list[Row]:
     """Down-sample rows in rising order to their extremes in equal buckets of time.
 
@@ -65,8 +78,7 @@ def extremes(rows: Iterable[Row], start_ms: int, end_ms: int, max_points: int) -
     >>> [row.value for row in extremes(rows, 0, 6, 4)]
     [1.0, 9.0, 0.5, 4.0]
     """
-    buckets = max(1, max_points // 2)
-    width = max(1, -(-(end_ms - start_ms) // buckets))
+    width = bucket_width(start_ms, end_ms, max_points)
     kept: list[Row] = []
     current, low, high = -1, None, None
 
