@@ -21,7 +21,7 @@ from keng_runtime.clock import clock_state
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked for. ``needed_for`` tells who can do without it; ``remedy`` is empty when all is well."""
+    """One thing that was looked for. ``needed_for`` tells who can do without it; ``remedy`` says how to get it."""
 
     name: str
     needed_for: str

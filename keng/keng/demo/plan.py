@@ -1,4 +1,4 @@
-"""What the demo writes down before it starts anything: identities, the registry in shortened time, each part's settings."""
+"""What the demo writes down before it starts anything: identities, the registry in shortened time, all settings."""
 
 from __future__ import annotations
 
@@ -117,7 +117,10 @@ class Plan:
             + store,
             "ingest": self._common("ingest") + self._broker("ingest") + store,
             "alerts": self._common("alerts") + self._broker("alerts"),
-            NODE: self._common(NODE) + f'commune = "{commune}"\n' + self._broker(NODE) + self._buses(),
+            NODE: self._common(NODE)
+            + f'commune = "{commune}"\ncommit_every_s = 1.0\n'
+            + self._broker(NODE)
+            + self._buses(),
         }
         for speaker in self.registry.speakers:
             files[speaker.id] = (

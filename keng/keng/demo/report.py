@@ -26,8 +26,8 @@ class Tally:
     dead_lettered: int
 
     def as_json(self) -> dict[str, int]:
-        """Lost is what was sent and is neither stored nor dead-lettered; doubled is stored more often than sent. Both are
-        counted for each series, so that they can't cancel out."""
+        """Lost is what was sent and is neither stored nor dead-lettered; doubled is stored more often than sent. Both
+        are counted for each series, so that they can't cancel out."""
         missing = sum(max(0, sent - self.stored.get(series, 0)) for series, sent in self.sent.items())
         return {
             "sent": sum(self.sent.values()),
@@ -63,8 +63,8 @@ def hops_ms(one: Heard, heard: Iterable[Heard]) -> dict[str, int]:
     """The way of the reading that confirmed the crossing, from its serial frame to the first sample of sound.
 
     All clocks are this machine's. ``edge`` ends when the pack is committed to the outbox, ``to_alerts`` when alerts has
-    it, ``decide`` when the order is ready, ``to_loudspeaker`` when the node has verified and accepted it, ``to_sound`` at the
-    first audible sample that left the player.
+    it, ``decide`` when the order is ready, ``to_loudspeaker`` when the node has verified and accepted it, ``to_sound``
+    at the first audible sample that left the player.
     """
     event, cause = one.event, one.event.cause
     if cause is None or event.first_sample_ms is None:
