@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.broker import RunningBroker
+from tests.support.influx import RunningInflux
 
 
 @pytest.fixture
@@ -20,4 +21,11 @@ def broker() -> Iterator[RunningBroker]:
 def shared_broker() -> Iterator[RunningBroker]:
     """One broker for the whole run, for tests that leave it running and don't mind what others retained on it."""
     with RunningBroker() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def influx() -> Iterator[RunningInflux]:
+    """One InfluxDB for the whole run; take a database of your own with ``influx.new_database()``."""
+    with RunningInflux() as running:
         yield running

@@ -25,7 +25,7 @@ from urllib3.exceptions import HTTPError
 
 from keng_contracts.telemetry import Flag
 from keng_store import influx_setup
-from keng_store.names import parts
+from keng_store.names import is_series, parts
 from keng_store.protocol import Row, RowRefused, StoreUnavailable, bucket_width
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,8 @@ MEASUREMENT = "reading"
 #: Bodies above this size are compressed: about a tenth remains. On loopback that only costs, a quarter of the rate.
 GZIP_OVER_BYTES = 8 << 10
 CONNECT_TIMEOUT_S = 3.0
+
+_FLAGS = {flag.value: flag for flag in Flag}
 
 _REFUSED = {400, 422}
 _TOO_LARGE = 413
@@ -116,32 +118,23 @@ class InfluxStore:
         return {row.series: row for row in sorted(rows)}
 
     def range(self, series: str, start_ms: int, end_ms: int, max_points: int = 0) -> list[Row]:
-        if start_ms >= end_ms:
+        if start_ms >= end_ms or not is_series(series):
             return []
-        try:
-            commune, station, quantity = parts(series)
-        except RowRefused:
-            return []
+        commune, station, quantity = map(_literal, parts(series))
         where = (
-            f"FROM {MEASUREMENT} WHERE commune = {_literal(commune)} AND station = {_literal(station)}"
-            f" AND quantity = {_literal(quantity)} AND time >= {start_ms}ms AND time < {end_ms}ms"
+            f"FROM {MEASUREMENT} WHERE commune = {commune} AND station = {station} AND quantity = {quantity}"
+            f" AND time >= {start_ms}ms AND time < {end_ms}ms"
         )
         if not max_points:
-            return [
-                _row(series, *point)
-                for found in self._select(f"SELECT value, flag {where}")
-                for point in found["values"]
-            ]
+            return [_row(series, *point) for point in self._points(f"SELECT value, flag {where}")]
         # top() and bottom() are the selectors that leave a point its own time; of equals they take the earliest.
         width = bucket_width(start_ms, end_ms, max_points)
         kept = {
             _row(series, *point)
             for extreme in ("bottom", "top")
-            for found in self._select(
+            for point in self._points(
                 f"SELECT {extreme}(value, 1), flag {where} GROUP BY time({width}ms, {start_ms % width}ms)"
             )
-            for point in found["values"]
-            if point[1] is not None
         }
         return sorted(kept, key=lambda row: row.time_ms)
 
@@ -164,7 +157,9 @@ class InfluxStore:
             prefix = f"{MEASUREMENT},commune={commune},quantity={quantity},station={station} value="
             self._prefixes[series] = prefix
         try:
-            return f"{prefix}{float(value)!r},flag={Flag(flag):d}i {time_ms:d}"
+            return f"{prefix}{float(value)!r},flag={_FLAGS[flag]:d}i {time_ms:d}"
+        except KeyError:
+            raise RowRefused(f"{series}: {flag!r} is not a quality flag") from None
         except (TypeError, ValueError, OverflowError) as error:
             raise RowRefused(f"{series}: {error}") from None
 
@@ -174,6 +169,10 @@ class InfluxStore:
             body = gzip.compress(body, 1)
             headers["Content-Encoding"] = "gzip"
         self._call("POST", "/write", {"db": self._database, "precision": "ms"}, body, headers)
+
+    def _points(self, query: str) -> list[list[Any]]:
+        """Time, value and flag of each point of one series; empty buckets left out."""
+        return [point for found in self._select(query) for point in found["values"] if point[1] is not None]
 
     def _select(self, query: str) -> list[dict[str, Any]]:
         """The series of one InfluxQL statement's answer, each with ``tags``, ``columns`` and ``values``."""
@@ -252,8 +251,9 @@ def _is_loopback(url: str) -> bool:
     return host in ("localhost", "::1") or host.startswith("127.")
 
 
-def _row(series: str, time_ms: int, value: float, flag: int) -> Row:
-    return Row(series, time_ms, float(value), Flag(flag))
+def _row(series: str, time_ms: int, value: float, flag: int | None) -> Row:
+    """A point as a row; what someone else wrote there without a flag of ours was not evaluated."""
+    return Row(series, time_ms, float(value), _FLAGS.get(flag or 0, Flag.NOT_EVALUATED))
 
 
 def _series(commune: str, answer: Mapping[str, Any]) -> str:

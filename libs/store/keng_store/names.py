@@ -19,3 +19,12 @@ def parts(series: str) -> tuple[str, str, str]:
         raise RowRefused(f"{series!r:.80} has a character that a series can't have")
     commune, station, quantity = names
     return commune, station, quantity
+
+
+def is_series(series: str) -> bool:
+    """Whether a store may have rows of that name."""
+    try:
+        parts(series)
+    except RowRefused:
+        return False
+    return True

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from keng_contracts.errors import Problem
 from keng_contracts.telemetry import Flag
-from keng_store.names import parts
+from keng_store.names import is_series, parts
 from keng_store.protocol import Row, RowRefused, StoreUnavailable, bucket_width
 
 log = logging.getLogger(__name__)
@@ -108,9 +108,11 @@ class SqliteStore:
             return {name: Row(name, time_ms, value, _FLAGS[flag]) for name, time_ms, value, flag in found}
 
     def range(self, series: str, start_ms: int, end_ms: int, max_points: int = 0) -> list[Row]:
+        if start_ms >= end_ms or not is_series(series):
+            return []
         with self._connection() as db:
             found = db.execute("SELECT id FROM series WHERE name = ?", (series,)).fetchone()
-            if found is None or start_ms >= end_ms:
+            if found is None:
                 return []
             if max_points:
                 rows = _extremes(db, found[0], start_ms, end_ms, max_points)
