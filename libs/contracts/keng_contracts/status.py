@@ -33,6 +33,7 @@ class EdgeStatus(BaseModel):
     outbox_age_s: float = Field(0.0, ge=0)
     committed: int = Field(0, ge=0, description="readings ever committed to this outbox")
     dropped: int = Field(0, ge=0, description="readings ever dropped because the outbox was full")
+    problems: list[str] = Field([], description="what a person should look at, in words; empty when all is well")
     sources: list[SourceHealth] = []
 
 

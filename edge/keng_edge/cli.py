@@ -1,0 +1,162 @@
+"""The command line of the edge agent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from keng_contracts.errors import Problem
+from keng_contracts.telemetry import Flag
+from keng_edge.pipeline import Pipeline
+from keng_edge.plan import Plan, plan
+from keng_edge.settings import EdgeSettings
+from keng_edge.sources import Outcome
+from keng_runtime.cli import Group, run_service, settings_option
+from keng_runtime.clock import now_ms
+from keng_runtime.settings import load
+
+
+@click.group(cls=Group)
+def cli() -> None:
+    """The agent beside the sensors: reads them, keeps what they say, and sends it until the store has it.
+
+    \b
+    Examples:
+      keng edge check /etc/keng/edge.toml
+      keng edge read --settings /etc/keng/edge.toml
+      keng edge run --settings /etc/keng/edge.toml
+      keng edge outbox --settings /etc/keng/edge.toml
+    """
+
+
+@cli.command()
+@settings_option
+def run(settings_file: Path | None) -> None:
+    """Run the agent until it is stopped (SIGTERM, Ctrl-C); it stops with everything on disk.
+
+    \b
+    Example:
+      keng edge run --settings /etc/keng/edge.toml
+    """
+    from keng_edge import agent
+
+    run_service("edge", EdgeSettings, settings_file, agent.run)
+
+
+@cli.command()
+@settings_option
+@click.pass_context
+def read(ctx: click.Context, settings_file: Path | None) -> None:
+    """Ask every sensor once and show what it says.
+
+    Stop the agent first: a serial port has one master. The exit status is 1 when a sensor could not be read.
+
+    \b
+    Example:
+      keng edge read --settings /etc/keng/edge.toml
+    """
+    planned = plan(load(EdgeSettings, settings_file))
+    outcomes = asyncio.run(_read_once(planned))
+    rows = [("SENSOR", "SERIES", "VALUE", "UNIT", "")]
+    pipeline = Pipeline(planned.channels)
+    for outcome in outcomes:
+        for reading in pipeline.readings(outcome.sample) if outcome.sample else ():
+            note = "missing: the sensor has no value" if reading.flag is Flag.MISSING else ""
+            rows.append((outcome.source, reading.series, f"{reading.value:g}", reading.unit, note))
+        if outcome.failure is not None:
+            what = Problem(outcome.failure.what, where=outcome.failure.where, todo=outcome.failure.todo)
+            rows.append((outcome.source, "", "—", "", str(what)))
+    _table(rows)
+    ctx.exit(1 if any(outcome.failure for outcome in outcomes) else 0)
+
+
+async def _read_once(planned: Plan) -> list[Outcome]:
+    from keng_edge.agent import sources_of
+    from keng_edge.sources import Health
+
+    sources = sources_of(planned, Health([source for source, _ in planned.channels]))
+    rounds = await asyncio.gather(*(source.read_once() for source in sources))
+    return [outcome for one in rounds for outcome in one]
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def check(file: Path) -> None:
+    """Say what is wrong in settings FILE, or what the agent would read.
+
+    \b
+    Example:
+      keng edge check /etc/keng/edge.toml
+    """
+    planned = plan(load(EdgeSettings, file))
+    for line in planned.lines:
+        there = "" if "://" in line.port or Path(line.port).exists() else "  (the port is not there now)"
+        click.echo(f"{line.id}: {line.port}, {line.baud} 8{line.parity}1{there}")
+        for slave in line.slaves:
+            alarm = ", alarm" if slave.id in planned.alarms else ""
+            click.echo(
+                f"  {slave.id}: address {slave.address}, {slave.profile.model}, every {slave.interval_s:g} s{alarm}"
+            )
+            for (source, _), channel in planned.channels.items():
+                if source == slave.id:
+                    click.echo(f"    {channel.series} ({channel.unit})")
+    sensors = sum(len(line.slaves) for line in planned.lines)
+    click.echo(f"{file} is right: {len(planned.lines)} lines, {sensors} sensors, {len(planned.channels)} series.")
+
+
+@cli.command()
+@settings_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def outbox(settings_file: Path | None, as_json: bool) -> None:
+    """Show what waits to be sent, what was dropped, and how many readings of each series were ever committed.
+
+    \b
+    Example:
+      keng edge outbox --settings /etc/keng/edge.toml --json
+    """
+    from keng_edge.outbox import OutboxDamaged, OutboxUnavailable, damaged, inspect
+
+    path = load(EdgeSettings, settings_file).outbox
+    if not path.exists():
+        raise Problem("there is no outbox yet", where=str(path), todo="start the agent first, or check 'state'")
+    try:
+        depth, ledger = inspect(path)
+    except OutboxDamaged as error:
+        raise Problem(str(error), where=str(path), todo="start the agent: it moves it aside") from None
+    except OutboxUnavailable as error:
+        raise Problem(str(error), where=str(path), todo="run this as the agent's user") from None
+    age_s = None if depth.oldest_ms is None else max(0, now_ms() - depth.oldest_ms) / 1000
+    aside = [str(file) for file in damaged(path)]
+    if as_json:
+        click.echo(json.dumps({**asdict(depth), "age_s": age_s, "damaged": aside, "ledger": ledger}))
+        return
+    click.echo(f"{path}: {depth.bytes / 1e6:.1f} MB")
+    oldest = (
+        ""
+        if depth.oldest_ms is None
+        else f", the oldest of {datetime.fromtimestamp(depth.oldest_ms / 1000):%d.%m.%Y %H:%M:%S}"
+    )
+    click.echo(f"waiting    {depth.readings} readings in {depth.packs} packs{oldest}")
+    click.echo(
+        f"committed  {depth.committed}\ndropped    {depth.dropped}\nunusable   {depth.dead} (kept aside by ingest)"
+    )
+    for file in aside:
+        click.echo(f"damaged    {file}")
+    click.echo("")
+    _table([("SERIES", "COMMITTED"), *((series, str(count)) for series, count in ledger.items())])
+
+
+def _table(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def main() -> None:
+    cli(prog_name="keng-edge")

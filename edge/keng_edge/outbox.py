@@ -1,0 +1,387 @@
+"""The outbox: what is kept on disk until ingest has said that the store holds it.
+
+One row is one pack, as it will be published. Its id is its place in the order of sending, so that the table needs no
+other index and a receipt finds its rows at once:
+
+====  =========  ============================================================
+bit   62         0: a sensor that an alert depends on, 1: other telemetry
+bits  32 to 61   the run of the agent; ``boots`` has the boot id of each
+bits  0 to 31    the pack's sequence number within that run
+====  =========  ============================================================
+
+In rising order that is: alarms first, then telemetry, each oldest first. What is at stake:
+
+- A row is written before the pack is published and deleted by a receipt alone.
+- ``ledger`` counts, in the same transaction, what was ever committed of each series, so that it can be compared
+  with the store; ``totals`` counts what was dropped and what ingest could not use.
+- The pages in use never exceed ``max_bytes``. The oldest telemetry is dropped first, an alarm only for a newer alarm.
+- A file that is damaged is moved aside by :func:`open_outbox` and a new one begun; nothing else ever deletes a file.
+
+All calls block; one thread at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from keng_contracts.receipts import Receipt
+from keng_contracts.telemetry import Clock, Pack, Reading, encode
+
+log = logging.getLogger(__name__)
+
+#: Most readings in one pack, so that it stays some tens of kilobytes.
+MAX_PACK_READINGS = 500
+_PLAIN = 1 << 62
+_RUN = 32
+_SEQ = (1 << _RUN) - 1
+#: Rows that are dropped at a time when the outbox is full.
+_DROP_STEP = 16
+
+#: "Keng" and the version of the schema, in the file's header.
+_APPLICATION_ID = 0x4B4E6701
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS packs (id INTEGER PRIMARY KEY, readings INTEGER, first_ms INTEGER, payload BLOB);
+CREATE TABLE IF NOT EXISTS boots (run INTEGER PRIMARY KEY, boot TEXT UNIQUE);
+CREATE TABLE IF NOT EXISTS ledger (series TEXT PRIMARY KEY, readings INTEGER) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS totals (name TEXT PRIMARY KEY, readings INTEGER) WITHOUT ROWID;
+"""
+
+#: Primary result codes (sqlite.org/rescode.html) of a disk that does not take or give now …
+_UNAVAILABLE = {
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_IOERR: "the disk fails",
+    sqlite3.SQLITE_READONLY: "the disk is read-only",
+    sqlite3.SQLITE_CANTOPEN: "the file can't be opened",
+    sqlite3.SQLITE_BUSY: "another program holds the file",
+    sqlite3.SQLITE_NOMEM: "no memory is left",
+}
+#: … and of a file that will never be right again.
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+class OutboxUnavailable(Exception):
+    """The disk does not take or give now. Nothing was changed; it may work later."""
+
+
+class OutboxDamaged(Exception):
+    """The file is no outbox any more."""
+
+
+class Boot:
+    """This run of the agent: its boot id, and the sequence numbers of its packs."""
+
+    def __init__(self, id_: str) -> None:
+        self.id = id_
+        self._next = 0
+
+    def next_seq(self) -> int:
+        """A number that no other pack of this run has. It may stay unused: only its uniqueness counts."""
+        self._next += 1
+        return self._next - 1
+
+
+class Stored(NamedTuple):
+    """A pack in the outbox. ``id`` is its place in the order of sending."""
+
+    id: int
+    payload: bytes
+
+
+class Batch(NamedTuple):
+    """Readings that are to be committed together: ``alarm`` says whether an alert depends on them."""
+
+    readings: Sequence[Reading]
+    alarm: bool
+
+
+class Settled(NamedTuple):
+    """What receipts let go: the packs' ids, and the reasons of those that ingest could not use."""
+
+    ids: list[int]
+    dead: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """What the outbox holds, and what became of the rest. All but ``packs``, ``bytes`` and time count readings."""
+
+    packs: int = 0
+    readings: int = 0
+    oldest_ms: int | None = None
+    bytes: int = 0
+    committed: int = 0
+    dropped: int = 0
+    dead: int = 0
+
+
+class Outbox:
+    """The outbox in ``path`` for one run of the agent. Raises OutboxDamaged, OutboxUnavailable."""
+
+    def __init__(self, path: Path, boot: Boot, max_bytes: int) -> None:
+        self._boot = boot
+        self._max_bytes = max_bytes
+        with _translated():
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1.0)
+        try:
+            with _translated():
+                self._prepare()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _prepare(self) -> None:
+        for row in self._db.execute("PRAGMA quick_check(1)"):
+            if row[0] != "ok":
+                raise OutboxDamaged(row[0])
+        if _pragma(self._db, "page_count") and _pragma(self._db, "application_id") != _APPLICATION_ID:
+            raise OutboxDamaged("it is no outbox of this program")
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA journal_size_limit = 4194304")
+        self._page = _pragma(self._db, "page_size")
+        with self._transaction(sync=True):
+            self._db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+            for statement in _SCHEMA.split(";"):
+                self._db.execute(statement)
+            newest = self._one("SELECT max(id & ~?) FROM packs", _PLAIN) or 0
+            self._db.execute(
+                "DELETE FROM boots WHERE run NOT IN (SELECT DISTINCT (id & ~?) >> ? FROM packs)", (_PLAIN, _RUN)
+            )
+            self._run = (newest >> _RUN) + 1
+            self._db.execute("INSERT INTO boots VALUES (?, ?)", (self._run, self._boot.id))
+        self.depth = _depth(self._db)
+
+    def close(self) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            self._db.close()
+
+    # -- in -----------------------------------------------------------------------------------------------------
+
+    def append(
+        self, batches: Iterable[Batch], *, made_ms: int, clock: Clock, sync: bool, lost: int = 0
+    ) -> list[Stored]:
+        """Commit readings in one transaction and return their packs, oldest first.
+
+        With ``sync`` they survive a power cut once this returns, else a crash of the program. ``lost`` readings were
+        dropped elsewhere and are counted here. A pack for which there is no room is dropped and not returned.
+        """
+        made: list[Stored] = []
+        with _translated(), self._transaction(sync):
+            depth = self._count(self.depth, "dropped", lost)
+            for batch in batches:
+                self._enter(batch.readings)
+                depth = replace(depth, committed=depth.committed + len(batch.readings))
+                for at in range(0, len(batch.readings), MAX_PACK_READINGS):
+                    part = tuple(batch.readings[at : at + MAX_PACK_READINGS])
+                    seq = self._boot.next_seq()
+                    payload = encode(Pack(self._boot.id, seq, clock, made_ms, part))
+                    depth, fits = self._make_room(depth, len(payload), batch.alarm)
+                    if not fits:
+                        depth = self._count(depth, "dropped", len(part))
+                        continue
+                    stored = Stored((0 if batch.alarm else _PLAIN) | self._run << _RUN | seq, payload)
+                    self._db.execute(
+                        "INSERT INTO packs VALUES (?, ?, ?, ?)", (stored.id, len(part), part[0].time_ms, payload)
+                    )
+                    depth = replace(depth, packs=depth.packs + 1, readings=depth.readings + len(part))
+                    made.append(stored)
+        self.depth = self._measured(depth)
+        return made
+
+    def _enter(self, readings: Sequence[Reading]) -> None:
+        counts: dict[str, int] = {}
+        for reading in readings:
+            counts[reading.series] = counts.get(reading.series, 0) + 1
+        self._db.executemany(
+            "INSERT INTO ledger VALUES (?, ?) "
+            "ON CONFLICT (series) DO UPDATE SET readings = readings + excluded.readings",
+            counts.items(),
+        )
+
+    def _count(self, depth: Depth, name: str, readings: int) -> Depth:
+        if not readings:
+            return depth
+        self._db.execute(
+            "INSERT INTO totals VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET readings = readings + excluded.readings",
+            (name, readings),
+        )
+        return replace(depth, **{name: getattr(depth, name) + readings})
+
+    def _make_room(self, depth: Depth, size: int, alarm: bool) -> tuple[Depth, bool]:
+        """Drop the oldest until a pack of ``size`` bytes fits; False when it has to give way itself."""
+        needed = size + 2 * self._page  # its row may open a leaf, and a page of the tree above it
+        while self._used() + needed > self._max_bytes:
+            dropped = self._delete("id >= ? ORDER BY id LIMIT ?", (_PLAIN, _DROP_STEP))
+            if not dropped and alarm:
+                dropped = self._delete("id < ? ORDER BY id LIMIT ?", (_PLAIN, _DROP_STEP))
+            if not dropped:
+                return depth, False
+            readings = sum(count for _, count in dropped)
+            depth = replace(depth, packs=depth.packs - len(dropped), readings=depth.readings - readings)
+            depth = self._count(depth, "dropped", readings)
+        return depth, True
+
+    # -- out ----------------------------------------------------------------------------------------------------
+
+    def next_batch(self, limit: int, exclude: Collection[int] = ()) -> list[Stored]:
+        """The first packs in the order of sending but those in ``exclude``: alarms first, then oldest first."""
+        with _translated():
+            rows = self._db.execute("SELECT id FROM packs ORDER BY id LIMIT ?", (limit + len(exclude),))
+            ids = [id_ for (id_,) in rows if id_ not in exclude][:limit]
+            return [Stored(id_, self._one("SELECT payload FROM packs WHERE id = ?", id_)) for id_ in ids]
+
+    def receipted(self, receipts: Iterable[Receipt]) -> Settled:
+        """Let go of the packs that these receipts name, of this run or an earlier one."""
+        ids: list[int] = []
+        reasons: list[str] = []
+        with _translated(), self._transaction(sync=False):
+            depth = self.depth
+            for receipt in receipts:
+                run = self._one("SELECT run FROM boots WHERE boot = ?", receipt.boot)
+                if run is None:
+                    continue
+                stored = [gone for first, last in receipt.stored for gone in self._take(run, first, last)]
+                dead = [gone for one in receipt.dead for gone in self._take(run, one.seq, one.seq)]
+                reasons += [one.reason for one in receipt.dead]
+                depth = self._count(depth, "dead", sum(count for _, count in dead))
+                gone = stored + dead
+                ids += [id_ for id_, _ in gone]
+                readings = sum(count for _, count in gone)
+                depth = replace(depth, packs=depth.packs - len(gone), readings=depth.readings - readings)
+        self.depth = self._measured(depth)
+        return Settled(ids, reasons)
+
+    def _take(self, run: int, first: int, last: int) -> Iterator[tuple[int, int]]:
+        if first > _SEQ:
+            return
+        for priority in (0, _PLAIN):
+            base = priority | run << _RUN
+            yield from self._delete("id BETWEEN ? AND ?", (base | first, base | min(last, _SEQ)))
+
+    def _delete(self, which: str, values: tuple[int, ...]) -> list[tuple[int, int]]:
+        """Delete packs; their ids and reading counts."""
+        return self._db.execute(
+            f"DELETE FROM packs WHERE id IN (SELECT id FROM packs WHERE {which}) RETURNING id, readings", values
+        ).fetchall()
+
+    # -- about --------------------------------------------------------------------------------------------------
+
+    def ledger(self) -> dict[str, int]:
+        """How many readings of each series were ever committed."""
+        with _translated():
+            return _ledger(self._db)
+
+    def _measured(self, depth: Depth) -> Depth:
+        return replace(depth, oldest_ms=_oldest_ms(self._db), bytes=self._used())
+
+    def _used(self) -> int:
+        return _used(self._db)
+
+    def _one(self, query: str, *values: object) -> Any:
+        return _one(self._db, query, *values)
+
+    @contextlib.contextmanager
+    def _transaction(self, sync: bool) -> Iterator[None]:
+        self._db.execute(f"PRAGMA synchronous = {'FULL' if sync else 'NORMAL'}")
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):  # SQLite has rolled back by itself on a full disk
+                self._db.execute("ROLLBACK")
+            raise
+
+
+def _depth(db: sqlite3.Connection) -> Depth:
+    packs, readings = db.execute("SELECT count(*), coalesce(sum(readings), 0) FROM packs").fetchone()
+    totals = dict(db.execute("SELECT name, readings FROM totals"))
+    return Depth(
+        packs=packs,
+        readings=readings,
+        oldest_ms=_oldest_ms(db),
+        bytes=_used(db),
+        committed=sum(_ledger(db).values()),
+        dropped=totals.get("dropped", 0),
+        dead=totals.get("dead", 0),
+    )
+
+
+def _oldest_ms(db: sqlite3.Connection) -> int | None:
+    heads = db.execute(
+        "SELECT first_ms FROM (SELECT first_ms FROM packs WHERE id < ?1 ORDER BY id LIMIT 1) "
+        "UNION ALL SELECT first_ms FROM (SELECT first_ms FROM packs WHERE id >= ?1 ORDER BY id LIMIT 1)",
+        (_PLAIN,),
+    )
+    return min((ms for (ms,) in heads), default=None)
+
+
+def _ledger(db: sqlite3.Connection) -> dict[str, int]:
+    return dict(db.execute("SELECT series, readings FROM ledger ORDER BY series"))
+
+
+def _used(db: sqlite3.Connection) -> int:
+    pages = _pragma(db, "page_count") - _pragma(db, "freelist_count")
+    return pages * _pragma(db, "page_size")
+
+
+def _pragma(db: sqlite3.Connection, name: str) -> int:
+    return int(_one(db, f"PRAGMA {name}"))
+
+
+def _one(db: sqlite3.Connection, query: str, *values: object) -> Any:
+    row = db.execute(query, values).fetchone()
+    return None if row is None else row[0]
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """SQLite's errors as what they mean here; any other error is ours and stays as it is."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in _DAMAGED:
+            raise OutboxDamaged(str(error)) from error
+        if code in _UNAVAILABLE:
+            raise OutboxUnavailable(_UNAVAILABLE[code]) from error
+        raise
+
+
+def open_outbox(path: Path, boot: Boot, max_bytes: int, stamp: str) -> Outbox:
+    """Open the outbox; a damaged one is moved to ``<path>.damaged-<stamp>`` and a new one begun."""
+    try:
+        return Outbox(path, boot, max_bytes)
+    except OutboxDamaged as error:
+        quarantine(path, stamp, str(error))
+        return Outbox(path, boot, max_bytes)
+
+
+def quarantine(path: Path, stamp: str, why: str) -> None:
+    """Move a damaged outbox aside with its journal, for someone to look at."""
+    try:
+        for suffix in ("", "-wal", "-shm"):
+            file = path.with_name(path.name + suffix)
+            if file.exists():
+                file.rename(path.with_name(f"{path.name}.damaged-{stamp}{suffix}"))
+    except OSError as error:
+        raise OutboxUnavailable(f"the outbox is damaged and can't be moved aside ({error.strerror})") from None
+    log.error("the outbox was damaged (%s); it is kept as %s.damaged-%s, and a new one begun", why, path, stamp)
+
+
+def damaged(path: Path) -> list[Path]:
+    """The outboxes that were moved aside and still lie there, oldest first."""
+    files = path.parent.glob(f"{path.name}.damaged-*")
+    return sorted(file for file in files if not file.name.endswith(("-wal", "-shm")))
+
+
+def inspect(path: Path) -> tuple[Depth, dict[str, int]]:
+    """Depth and ledger of an outbox, read beside a running agent. Raises as :class:`Outbox` does."""
+    with _translated(), contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
+        return _depth(db), _ledger(db)

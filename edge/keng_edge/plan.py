@@ -1,0 +1,105 @@
+"""What the settings amount to: settings and profiles put together into lines, slaves and series."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from keng_contracts.errors import Problem
+from keng_edge.modbus import Slave
+from keng_edge.pipeline import Channel
+from keng_edge.profiles import Parity, Profile, load
+from keng_edge.settings import EdgeSettings, SlaveSettings
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedLine:
+    """A line with what its settings and its sensors' profiles come to."""
+
+    id: str
+    port: str
+    baud: int
+    parity: Parity
+    timeout_s: float | None
+    slaves: list[Slave]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that is to be read: lines, channels by (sensor, quantity), and the sensors on which an alert depends."""
+
+    lines: list[PlannedLine]
+    channels: dict[tuple[str, str], Channel]
+    alarms: frozenset[str]
+
+
+def plan(settings: EdgeSettings) -> Plan:
+    """Put settings and profiles together; raises :class:`Problem` for what does not fit."""
+    lines: list[PlannedLine] = []
+    channels: dict[tuple[str, str], Channel] = {}
+    for number, bus in enumerate(settings.buses):
+        slaves: list[Slave] = []
+        for position, one in enumerate(bus.slaves):
+            where = f"buses.{number}.slaves.{position} ({one.id})"
+            profile = _profile(one, settings.profiles, where)
+            slaves.append(Slave(one.id, one.address, one.interval_s, profile))
+            for quantity, channel in _channels(settings.commune, one, profile).items():
+                owner = next((key for key, other in channels.items() if other.series == channel.series), None)
+                if owner is not None:
+                    raise Problem(
+                        f"{channel.series} is already the series of {owner[0]}",
+                        where=where,
+                        todo="give it another name with 'series', or another station",
+                    )
+                channels[one.id, quantity] = channel
+        if slaves:
+            baud = bus.baud or _speed(f"buses.{number} ({bus.id})", slaves)
+            parity = bus.parity or _parity(slaves)
+            lines.append(PlannedLine(bus.id, bus.port, baud, parity, bus.timeout_s, slaves))
+    alarms = frozenset(slave.id for bus in settings.buses for slave in bus.slaves if slave.alarm)
+    return Plan(lines, channels, alarms)
+
+
+def _profile(slave: SlaveSettings, own: Path | None, where: str) -> Profile:
+    try:
+        profile = load(slave.profile, own)
+    except Problem as problem:
+        raise Problem(problem.what, where=problem.where or where, todo=problem.todo) from None
+    for setting, names in (("series", slave.series), ("offset", slave.offset)):
+        for name in names:
+            if name not in profile.quantities:
+                raise Problem(
+                    f"{setting}: {slave.profile} has no quantity {name!r}",
+                    where=where,
+                    todo=f"it has {', '.join(profile.quantities)}",
+                )
+    return profile
+
+
+def _channels(commune: str, slave: SlaveSettings, profile: Profile) -> dict[str, Channel]:
+    return {
+        name: Channel(
+            series=f"{commune}/{slave.station}/{slave.series.get(name, name)}",
+            unit=quantity.unit,
+            scale=quantity.scale,
+            offset=quantity.offset + slave.offset.get(name, 0.0),
+            sentinels=frozenset(quantity.sentinels),
+        )
+        for name, quantity in profile.quantities.items()
+    }
+
+
+def _speed(where: str, slaves: list[Slave]) -> int:
+    if len({slave.profile.baud for slave in slaves}) > 1:
+        listed = ", ".join(f"{slave.id} {slave.profile.baud}" for slave in slaves)
+        raise Problem(
+            f"its sensors leave the factory with different speeds ({listed})",
+            where=where,
+            todo="set them all to one, and 'baud' of the line to that",
+        )
+    return slaves[0].profile.baud
+
+
+def _parity(slaves: list[Slave]) -> Parity:
+    own = {slave.profile.parity for slave in slaves}
+    return own.pop() if len(own) == 1 else "N"

@@ -1,0 +1,144 @@
+"""Profiles: what a model of sensor says in its registers, as data.
+
+There is no common Modbus map, so each model has a TOML file: function code, registers, types, scale, unit and the
+words by which it says "no value". :meth:`Profile.blocks` says what to ask, :meth:`Profile.decode` what the answer
+means. Both are pure.
+
+>>> rain = Profile(model="rain gauge", function=3, baud=9600, quantities={
+...     "rain": Quantity(register=0, type="u16", scale=0.1, unit="mm", sentinels=[-9999])})
+>>> rain.blocks()
+[Block(register=0, length=1)]
+>>> rain.decode({0: 0x0218})
+Decoded(values={'rain': Raw(number=536, decimals=0)}, faults=[])
+>>> rain.decode({0: 0xD8F1}).values["rain"].number
+-9999
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+
+from keng_contracts.errors import Problem
+from keng_contracts.registry import Slug
+from keng_edge.pipeline import Raw
+from keng_runtime.settings import explain
+
+#: Most registers that one request may ask for (Modbus Application Protocol 1.1b3, section 6.3).
+MAX_BLOCK = 125
+#: More decimals than this are no setting of a gauge, they are a damaged or wrong register.
+MAX_DECIMALS = 4
+
+Type = Literal["i16", "u16", "i32", "u32", "f32"]
+Parity = Literal["N", "E", "O"]
+_FORMATS: dict[Type, str] = {"i16": ">h", "u16": ">H", "i32": ">i", "u32": ">I", "f32": ">f"}
+
+SHIPPED = Path(__file__).with_name("profiles")
+
+
+class Block(NamedTuple):
+    """Adjacent registers that are read by one request."""
+
+    register: int
+    length: int
+
+
+class Decoded(NamedTuple):
+    """The raw numbers of an answer by quantity, and what in it makes no sense. Good values survive bad neighbours."""
+
+    values: dict[str, Raw]
+    faults: list[str]
+
+
+class Quantity(BaseModel):
+    """One number in the registers. ``value = number × scale ÷ 10^decimals + offset``, in ``unit``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    register_: int = Field(ge=0, le=0xFFFF, alias="register", description="address on the wire, counted from 0")
+    type: Type = "u16"
+    word_order: Literal["big", "little"] = Field("big", description="which word of a 32-bit number comes first")
+    scale: FiniteFloat = 1.0
+    decimals_register: int | None = Field(None, ge=0, le=0xFFFF, description="register that holds the decimals")
+    offset: FiniteFloat = 0.0
+    unit: str = Field(max_length=16, description="SenML or UCUM symbol of the series")
+    sentinels: list[int] = Field([], description="numbers that mean 'no value', as the maker writes them")
+
+    @property
+    def words(self) -> int:
+        return struct.calcsize(_FORMATS[self.type]) // 2
+
+    def number(self, words: Mapping[int, int]) -> int | float:
+        """The number in the registers; a sentinel in unsigned registers comes back as the maker writes it (-9999)."""
+        own = [words[self.register_ + i] for i in range(self.words)]
+        if self.word_order == "little":
+            own.reverse()
+        packed = struct.pack(f">{len(own)}H", *own)
+        number: int | float = struct.unpack(_FORMATS[self.type], packed)[0]
+        if isinstance(number, float):
+            return float(f"{number:.7g}")  # a 32-bit float has 7 digits; the rest is noise of the conversion
+        span = 1 << 16 * self.words
+        return next((s for s in self.sentinels if s % span == number % span), number)
+
+
+class Profile(BaseModel):
+    """One model of sensor. ``baud`` and ``parity`` are as it leaves the factory."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    function: Literal[3, 4] = Field(description="3: holding registers, 4: input registers")
+    baud: int = Field(gt=0)
+    parity: Parity = "N"
+    max_gap: int = Field(0, ge=0, description="registers of no use that may be read to save a request")
+    quantities: dict[Slug, Quantity] = Field(min_length=1)
+
+    def blocks(self) -> list[Block]:
+        """The fewest requests that read every register that is needed, in rising order."""
+        needed = {q.register_ + i for q in self.quantities.values() for i in range(q.words)}
+        needed |= {q.decimals_register for q in self.quantities.values() if q.decimals_register is not None}
+        blocks: list[Block] = []
+        for register in sorted(needed):
+            if blocks:
+                first, length = blocks[-1]
+                if register - (first + length) <= self.max_gap and register - first < MAX_BLOCK:
+                    blocks[-1] = Block(first, register - first + 1)
+                    continue
+            blocks.append(Block(register, 1))
+        return blocks
+
+    def decode(self, words: Mapping[int, int]) -> Decoded:
+        """The numbers in ``words`` (register address → 16 bits). Whatever they hold, nothing is raised."""
+        values: dict[str, Raw] = {}
+        faults: list[str] = []
+        for name, quantity in self.quantities.items():
+            number = quantity.number(words)
+            decimals = 0 if quantity.decimals_register is None else words[quantity.decimals_register]
+            if not math.isfinite(number):
+                faults.append(f"{name} is not a number")
+            elif decimals > MAX_DECIMALS:
+                faults.append(f"{name}: register {quantity.decimals_register} says {decimals} decimals")
+            else:
+                values[name] = Raw(number, decimals)
+        return Decoded(values, faults)
+
+
+def load(name: str, own: Path | None = None) -> Profile:
+    """The profile of that name: from the folder ``own`` if it is there, else as shipped. Raises :class:`Problem`."""
+    folders = [folder for folder in (own, SHIPPED) if folder is not None]
+    file = next((path for folder in folders if (path := folder / f"{name}.toml").is_file()), None)
+    if file is None:
+        there = sorted({path.stem for folder in folders for path in folder.glob("*.toml")})
+        raise Problem(f"there is no profile {name!r}", todo=f"take one of {', '.join(there)}, or write {name}.toml")
+    try:
+        return Profile.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Problem(f"is not TOML: {error}", where=str(file), todo="mend that line") from None
+    except ValidationError as error:
+        raise Problem(explain(error), where=str(file), todo="mend the profile") from None

@@ -1,0 +1,81 @@
+"""What every source promises, and how it is faring.
+
+A source is anything that measures: a Modbus line today; text on a UART, SDI-12, a LoRa radio are the same to the rest
+of the agent. It measures on its own, hands over each sample the moment it has it, and survives whatever its
+hardware does: what fails is counted in its health and tried again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, Protocol
+
+from keng_contracts.errors import Problem
+from keng_contracts.status import SourceHealth
+from keng_edge.pipeline import Sample
+
+log = logging.getLogger(__name__)
+
+
+class Failure(Exception):
+    """A measurement that did not come about. ``todo`` is for the person who looks after the sensor."""
+
+    def __init__(self, what: str, *, todo: str = "", where: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.todo = todo
+        self.where = where
+
+
+class Outcome(NamedTuple):
+    """What one sensor said when asked once: a sample, or why there is none (or, beside good values, not all)."""
+
+    source: str
+    sample: Sample | None
+    failure: Failure | None
+
+
+class Source(Protocol):
+    """One line, radio or feed with one or more sensors on it."""
+
+    async def run(self, deliver: Callable[[Sample], None]) -> None:
+        """Measure until cancelled; ``deliver`` never blocks. Raises nothing for what hardware does."""
+        ...
+
+    async def read_once(self) -> list[Outcome]:
+        """Ask every sensor once, now: for a person at the command line."""
+        ...
+
+
+class Health:
+    """How each sensor is faring. ``changed`` is called when one fails or works again."""
+
+    def __init__(self, ids: Iterable[str]) -> None:
+        self._sources = {id_: SourceHealth(id=id_, ok=False, error="not read yet") for id_ in ids}
+        self._in_a_row: dict[str, int] = dict.fromkeys(self._sources, 0)
+        self.changed: Callable[[], None] = lambda: None
+
+    def good(self, id_: str, time_ms: int) -> None:
+        source = self._sources[id_]
+        source.last_reading_ms = time_ms
+        if not source.ok:
+            if self._in_a_row[id_] > 1:
+                log.info("%s: works again", id_)
+            source.ok, source.error = True, ""
+            self._in_a_row[id_] = 0
+            self.changed()
+
+    def failed(self, id_: str, failure: Failure) -> None:
+        """Counted each time; logged once an outage, when it fails for the second time (lines have noise)."""
+        source = self._sources[id_]
+        source.errors += 1
+        self._in_a_row[id_] += 1
+        if self._in_a_row[id_] == 2:
+            log.warning("%s", Problem(failure.what, where=failure.where or id_, todo=failure.todo, retried=True))
+        if source.ok or source.error != failure.what:
+            source.ok, source.error = False, failure.what
+            self.changed()
+
+    def report(self) -> list[SourceHealth]:
+        return [source.model_copy() for source in self._sources.values()]

@@ -1,0 +1,70 @@
+"""What is on its way to ingest and not receipted yet. Pure; times are seconds of a clock that only goes forward.
+
+The window bounds the backlog: no more of it is under way than ``limit`` packs. What is fresh is sent whether there is
+room or not, since alerts need it and not ingest's receipt; it counts as under way all the same.
+
+A pack without receipt after ``timeout_s`` is no longer under way, so it is backlog again and is sent again. As long as
+no receipt at all comes, that time doubles: when ingest is away, the same packs need not cross the link all night.
+
+>>> window = Window(limit=2, timeout_s=20)
+>>> window.sent(1, now=0.0); window.sent(2, now=5.0)
+>>> window.room()
+0
+>>> window.settled([1]); window.room()
+1
+>>> window.expire(now=25.0); window.room()
+2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+#: The time-out grows to at most this many times itself.
+MAX_PATIENCE = 16
+
+
+class Window:
+    def __init__(self, limit: int, timeout_s: float) -> None:
+        self._limit = limit
+        self._timeout_s = timeout_s
+        self._patience = 1
+        self._sent_at: dict[int, float] = {}
+
+    def __contains__(self, id_: int) -> bool:
+        return id_ in self._sent_at
+
+    @property
+    def ids(self) -> Collection[int]:
+        return self._sent_at.keys()
+
+    def room(self) -> int:
+        return max(0, self._limit - len(self._sent_at))
+
+    def sent(self, id_: int, now: float) -> None:
+        self._sent_at[id_] = now
+
+    def settled(self, ids: Iterable[int]) -> None:
+        """These were receipted."""
+        for id_ in ids:
+            self._sent_at.pop(id_, None)
+            self._patience = 1
+
+    def expire(self, now: float) -> None:
+        """Give up waiting for what was sent too long ago."""
+        late = [id_ for id_, sent_at in self._sent_at.items() if now - sent_at >= self._timeout_s * self._patience]
+        for id_ in late:
+            del self._sent_at[id_]
+        if late:
+            self._patience = min(2 * self._patience, MAX_PATIENCE)
+
+    def next_expiry(self) -> float | None:
+        """When :meth:`expire` has something to do."""
+        if not self._sent_at:
+            return None
+        return min(self._sent_at.values()) + self._timeout_s * self._patience
+
+    def reset(self, keep: Collection[int]) -> None:
+        """The link is new: all but ``keep`` is to be sent again."""
+        self._sent_at = {id_: at for id_, at in self._sent_at.items() if id_ in keep}
+        self._patience = 1
