@@ -1,0 +1,106 @@
+"""The rim: one event loop over ports, control socket and journal. Everything that is decided is in ``simulation``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from keng_contracts.errors import Problem
+from keng_firmware_sim import control, orders
+from keng_firmware_sim.ports import Port
+from keng_firmware_sim.simulation import Sending, Simulation
+from keng_runtime import service
+from keng_runtime.clock import now_ms
+
+
+class Journal:
+    """What was really answered: one JSON object a line, on disk's way as soon as its last byte is on the wire."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._file: TextIO | None = None
+        if path is not None:
+            try:
+                self._file = path.open("a", encoding="utf-8", buffering=1)
+            except OSError as error:
+                raise Problem(
+                    f"can't be written: {error.strerror}", where=str(path), todo="take another --journal"
+                ) from None
+
+    def write(self, record: dict[str, Any]) -> None:
+        if self._file is not None:
+            self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+async def run(
+    simulation: Simulation,
+    ports: Mapping[str, Port],
+    stop: asyncio.Event,
+    *,
+    control_path: Path | None = None,
+    journal_path: Path | None = None,
+    begin: bool = True,
+    ready_fd: int | None = None,
+) -> None:
+    """Simulate until ``stop`` is set. ``ports`` has one for each bus of the simulation.
+
+    When all is up a line a bus and then ``ready`` go to standard output, and the scenario begins unless ``begin`` is
+    False: then the first reader or an order begins it.
+    """
+    loop = asyncio.get_running_loop()
+    journal = Journal(journal_path)
+
+    def send(port: Port, sending: Sending) -> None:
+        port.send(sending.data)
+        journal.write({"wall_ms": now_ms(), **sending.record})
+
+    def hear(bus: str, port: Port, data: bytes) -> None:
+        for sending in simulation.hear(bus, data, loop.time()):
+            loop.call_at(sending.due_s, send, port, sending)
+
+    def obey(order: orders.Order) -> dict[str, Any]:
+        return simulation.obey(order, loop.time())
+
+    listener: asyncio.Server | None = None
+    try:
+        for name, port in ports.items():
+            await port.open(lambda data, name=name, port=port: hear(name, port, data))  # type: ignore[misc]
+            print(describe(simulation, name, port), flush=True)
+        if control_path is not None:
+            listener = await control.serve(control_path, obey)
+        if begin:
+            simulation.timeline.begin(loop.time())
+        _say_ready(ready_fd)
+        await stop.wait()
+    finally:
+        for port in ports.values():
+            port.close()
+        if listener is not None and control_path is not None:
+            listener.close()
+            control_path.unlink(missing_ok=True)  # noqa: ASYNC240 (a name in memory; nothing waits for it)
+        journal.close()
+
+
+def describe(simulation: Simulation, name: str, port: Port) -> str:
+    """One line for a bus: where it is, how it speaks and who is on it."""
+    bus = simulation.buses[name]
+    slaves = ", ".join(f"{address} {slave.name} ({slave.model.model})" for address, slave in sorted(bus.slaves.items()))
+    return f"{name}  {port.where}  {bus.baud} 8N1  {slaves}"
+
+
+def _say_ready(ready_fd: int | None) -> None:
+    print("ready", flush=True)
+    service.notify("READY=1")
+    if ready_fd is not None:
+        try:
+            os.write(ready_fd, b"ready\n")
+            os.close(ready_fd)
+        except OSError as error:
+            raise Problem(f"can't be written: {error.strerror}", where=f"--ready-fd {ready_fd}") from None
