@@ -109,6 +109,11 @@ class RunningInflux:
         found: list[dict[str, Any]] = result.get("series", [])
         return found
 
+    def write(self, database: str, lines: str) -> None:
+        """Write line protocol, straight to the server, as some other program would."""
+        query = urllib.parse.urlencode({"db": database})
+        urllib.request.urlopen(f"{self.url}/write?{query}", data=lines.encode(), timeout=20).close()
+
     def __enter__(self) -> Self:
         try:
             self.start()
