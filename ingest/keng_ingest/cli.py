@@ -52,7 +52,7 @@ def list_(settings_file: Path | None, as_json: bool) -> None:
             click.echo(json.dumps(letter._asdict(), ensure_ascii=False))
         else:
             click.echo(
-                f"{letter.id:>6}  {local_time(letter.last_ms)}  ×{letter.count}  {letter.size:>7} B  {letter.topic}\n"
+                f"{letter.id:>6}  {local_time(letter.last_ms)}  ×{letter.times}  {letter.size:>7} B  {letter.topic}\n"
                 f"        {letter.reason}"
             )
 

@@ -38,7 +38,7 @@ class Kept(NamedTuple):
     size: int
     first_ms: int
     last_ms: int
-    count: int
+    times: int
 
 
 class DeadLetters:

@@ -69,6 +69,7 @@ class Ingest:
         if self._registry.current is None:
             await self._await_registry()
         await self._link.subscribe(pattern(Kind.EDGE, Channel.TELEMETRY, commune=commune, share="ingest"))
+        log.info("taking telemetry")
         while True:
             await self._take(await self._link.batch(self._settings.batch))
 

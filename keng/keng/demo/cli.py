@@ -47,7 +47,8 @@ def demo(
     """A flood at Quảng Thọ, seen and heard.
 
     The Bồ river rises at Phú Ốc as on 16 and 17 November 2025; báo động 1, 2 and 3 are raised, two loudspeakers sound,
-    and a page in the browser shows it all. Everything runs on this machine, on free ports, and is gone when it ends (Ctrl-C).
+    and a page in the browser shows it all. Everything runs on this machine, on free ports, and is gone when it ends
+    (Ctrl-C).
 
     \b
     Examples:
