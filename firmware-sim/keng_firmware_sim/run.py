@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,12 +18,15 @@ from keng_firmware_sim.simulation import Sending, Simulation
 from keng_runtime import service
 from keng_runtime.clock import now_ms
 
+log = logging.getLogger(__name__)
+
 
 class Journal:
     """What was really answered: one JSON object a line, on disk's way as soon as its last byte is on the wire."""
 
     def __init__(self, path: Path | None) -> None:
         self._file: TextIO | None = None
+        self._path = path
         if path is not None:
             try:
                 self._file = path.open("a", encoding="utf-8", buffering=1)
@@ -31,12 +36,19 @@ class Journal:
                 ) from None
 
     def write(self, record: dict[str, Any]) -> None:
-        if self._file is not None:
+        if self._file is None:
+            return
+        try:
             self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        except OSError as error:  # the sensors go on; a journal with a hole would mislead, so it ends here
+            log.error("%s: the journal ends here: %s", self._path, error.strerror)
+            self.close()
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
+        file, self._file = self._file, None
+        if file is not None:
+            with contextlib.suppress(OSError):  # what a full disk did not take
+                file.close()
 
 
 async def run(

@@ -189,6 +189,16 @@ def test_what_is_no_order_is_answered_and_the_next_one_works(simulator: Simulato
         simulator.order(orders.Hold(quantity="happiness", value=1))
 
 
+def test_a_full_disk_ends_the_journal_and_not_the_sensors(tmp_path: Path) -> None:
+    with Simulator(tmp_path / "ports", "--journal", "/dev/full") as running:
+        with client(running, "bus-song", 9600) as river:
+            for _ in range(3):
+                assert river.read_holding_registers(0, count=1, device_id=1).registers == [1]
+        running.process.says("/dev/full: the journal ends here: No space left on device")
+        assert "Traceback" not in running.process.text()
+        assert running.process.stop() == 0
+
+
 def test_it_says_ready_on_a_descriptor(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     command = [sys.executable, "-c", "from keng_firmware_sim.cli import main; main()", "run"]
