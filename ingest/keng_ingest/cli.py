@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import click
@@ -63,7 +64,7 @@ def list_(settings_file: Path | None, as_json: bool) -> None:
 def show(settings_file: Path | None, number: int) -> None:
     """Write the bytes of dead letter NUMBER to standard output, as they came."""
     letters = DeadLetters(load(IngestSettings, settings_file).state / "dead-letters.sqlite")
-    click.get_binary_stream("stdout").write(letters.payload(number))
+    sys.stdout.buffer.write(letters.payload(number))
 
 
 def main() -> None:

@@ -6,13 +6,14 @@ import socket
 import sys
 import tomllib
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 
 from keng_broker.home import make_home
 from keng_broker.provision import provision
-from keng_console.registry_file import SAMPLE
 from keng_contracts.registry import Registry
 
+SAMPLE = files("keng_console") / "sample" / "commune.toml"
 SCENARIO = "quang-tho-2025-11"
 NODE = "tram-phu-oc"
 GAUGE = "phu-oc/level"
@@ -34,7 +35,7 @@ class Part:
         return [sys.executable, "-m", "keng", *self.arguments]
 
 
-@dataclass(slots=True)
+@dataclass
 class Plan:
     """All of the demo's files lie below ``folder``. ``lapse`` is seconds of the river per second."""
 
@@ -65,7 +66,7 @@ class Plan:
         )
         text = SAMPLE.read_text(encoding="utf-8")
         text = text.replace("[commune]\n", "[commune]\nexercise = true\n", 1)
-        return text.replace("[[sensors]]\n", "[[sensors]]\ninterval_s = 2.0\n") + rule
+        return str(text).replace("[[sensors]]\n", "[[sensors]]\ninterval_s = 2.0\n") + rule
 
     def write(self) -> None:
         """Make identities, registry and settings."""

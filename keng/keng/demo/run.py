@@ -17,7 +17,7 @@ from keng.demo.plan import NODE, Plan
 from keng.demo.report import Heard, Tally, hops_ms, siren_as_json, sirens
 from keng_contracts.errors import Problem
 from keng_contracts.playback import PlaybackEvent
-from keng_edge.outbox import read_ledger
+from keng_edge.outbox import inspect
 from keng_ingest.dead_letters import DeadLetters
 from keng_store.settings import StoreSettings, open_store
 
@@ -167,7 +167,7 @@ class Demo:
         return before
 
     def _count(self) -> Tally:
-        sent = read_ledger(self.plan.state(NODE))
+        _, sent = inspect(self.plan.state(NODE) / "edge-outbox.db")
         dead_letters = DeadLetters(self.plan.state("ingest") / "dead-letters.sqlite")
         with closing(open_store(StoreSettings(url=self.plan.store_url), read_only=True)) as store:
             stored = store.counts(self.plan.registry.commune.id)
