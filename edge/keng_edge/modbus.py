@@ -15,6 +15,7 @@ import asyncio
 import errno
 import logging
 import os
+import termios
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -114,6 +115,11 @@ class Line:
     def is_open(self) -> bool:
         return self._serial is not None
 
+    @property
+    def heard(self) -> bytes:
+        """What came over the line since the last request."""
+        return bytes(self._heard)
+
     async def open(self) -> None:
         """Raises :class:`PortLost` with what is to be done."""
         try:
@@ -128,7 +134,7 @@ class Line:
             )
             self._serial = port
             asyncio.get_running_loop().add_reader(port.fileno(), self._readable)
-        except (OSError, ValueError) as error:  # SerialException is an OSError
+        except (OSError, ValueError, termios.error) as error:  # SerialException is an OSError
             self.close()
             raise self._explained(error) from None
 
@@ -178,13 +184,12 @@ class Line:
         return Answer(pdu.registers, self._heard_ms)
 
     async def _ask(self, address: int, function: int, frame: bytes, count: int) -> ModbusPDU:
-        self._heard.clear()
         self._write(frame)
         expected = 5 + 2 * count
         timeout = self.timeout_for(count)
         deadline = time.monotonic() + timeout
         while True:
-            pdu = find_answer(bytes(self._heard), address, function)
+            pdu = find_answer(self.heard, address, function)
             if pdu is not None:
                 return pdu
             if self._serial is None:
@@ -215,10 +220,12 @@ class Line:
         if self._serial is None:
             raise PortLost("the port vanished", todo="plug the adapter in again", where=self.port)
         try:
+            self._serial.reset_input_buffer()  # what still comes of an earlier request answers none of ours
+            self._heard.clear()
             self._serial.write(frame)
         except serial.SerialTimeoutException:
             raise Failure("the port takes no more bytes", todo="check the adapter") from None
-        except OSError:
+        except (OSError, termios.error):
             self.close()
             raise PortLost("the port vanished", todo="plug the adapter in again", where=self.port) from None
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from keng_contracts.errors import Problem
 from keng_edge.modbus import Slave
 from keng_edge.pipeline import Channel
-from keng_edge.profiles import Parity, Profile, load
+from keng_edge.profiles import Parity, Profile
 from keng_edge.settings import EdgeSettings, SlaveSettings
+from keng_runtime.settings import explain
+
+SHIPPED = Path(__file__).with_name("profiles")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +68,7 @@ def plan(settings: EdgeSettings) -> Plan:
 
 def _profile(slave: SlaveSettings, own: Path | None, where: str) -> Profile:
     try:
-        profile = load(slave.profile, own)
+        profile = load_profile(slave.profile, own)
     except Problem as problem:
         raise Problem(problem.what, where=problem.where or where, todo=problem.todo) from None
     for setting, names in (("series", slave.series), ("offset", slave.offset)):
@@ -103,3 +109,18 @@ def _speed(where: str, slaves: list[Slave]) -> int:
 def _parity(slaves: list[Slave]) -> Parity:
     own = {slave.profile.parity for slave in slaves}
     return own.pop() if len(own) == 1 else "N"
+
+
+def load_profile(name: str, own: Path | None = None) -> Profile:
+    """The profile of that name: from the folder ``own`` if it is there, else as shipped. Raises :class:`Problem`."""
+    folders = [folder for folder in (own, SHIPPED) if folder is not None]
+    file = next((path for folder in folders if (path := folder / f"{name}.toml").is_file()), None)
+    if file is None:
+        there = sorted({path.stem for folder in folders for path in folder.glob("*.toml")})
+        raise Problem(f"there is no profile {name!r}", todo=f"take one of {', '.join(there)}, or write {name}.toml")
+    try:
+        return Profile.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Problem(f"is not TOML: {error}", where=str(file), todo="mend that line") from None
+    except ValidationError as error:
+        raise Problem(explain(error), where=str(file), todo="mend the profile") from None

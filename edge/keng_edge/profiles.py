@@ -18,17 +18,13 @@ from __future__ import annotations
 
 import math
 import struct
-import tomllib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from keng_contracts.errors import Problem
 from keng_contracts.registry import Slug
 from keng_edge.pipeline import Raw
-from keng_runtime.settings import explain
 
 #: Most registers that one request may ask for (Modbus Application Protocol 1.1b3, section 6.3).
 MAX_BLOCK = 125
@@ -38,8 +34,6 @@ MAX_DECIMALS = 4
 Type = Literal["i16", "u16", "i32", "u32", "f32"]
 Parity = Literal["N", "E", "O"]
 _FORMATS: dict[Type, str] = {"i16": ">h", "u16": ">H", "i32": ">i", "u32": ">I", "f32": ">f"}
-
-SHIPPED = Path(__file__).with_name("profiles")
 
 
 class Block(NamedTuple):
@@ -127,18 +121,3 @@ class Profile(BaseModel):
             else:
                 values[name] = Raw(number, decimals)
         return Decoded(values, faults)
-
-
-def load(name: str, own: Path | None = None) -> Profile:
-    """The profile of that name: from the folder ``own`` if it is there, else as shipped. Raises :class:`Problem`."""
-    folders = [folder for folder in (own, SHIPPED) if folder is not None]
-    file = next((path for folder in folders if (path := folder / f"{name}.toml").is_file()), None)
-    if file is None:
-        there = sorted({path.stem for folder in folders for path in folder.glob("*.toml")})
-        raise Problem(f"there is no profile {name!r}", todo=f"take one of {', '.join(there)}, or write {name}.toml")
-    try:
-        return Profile.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise Problem(f"is not TOML: {error}", where=str(file), todo="mend that line") from None
-    except ValidationError as error:
-        raise Problem(explain(error), where=str(file), todo="mend the profile") from None

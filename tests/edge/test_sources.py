@@ -1,0 +1,184 @@
+"""What every source promises, whichever hardware is behind it: one suite, a rig for each kind.
+
+A rig has two sensors on one line, ``good`` and ``other``, and can do to them what happens in a field.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from keng_edge.modbus import Line, ModbusBus, Slave
+from keng_edge.pipeline import Sample
+from keng_edge.profiles import Profile, Quantity
+from keng_edge.sources import Failure, Health, Source
+from keng_runtime.clock import now_ms
+from tests.support.modbus_slave import ModbusSlaves
+from tests.support.processes import until
+
+
+class Rig(Protocol):
+    source: Source
+    health: Health
+
+    def silence(self, sensor: str) -> None: ...
+    def damage(self, sensor: str) -> None: ...
+    def mend(self) -> None: ...
+    def unplug(self) -> None: ...
+    def plug_in(self) -> None: ...
+
+
+class ModbusRig:
+    def __init__(self, folder: Path) -> None:
+        self.slaves = ModbusSlaves(folder / "bus", {(1, 3): {0: 536}, (2, 3): {0: 42}})
+        profile = Profile(model="x", function=3, baud=9600, quantities={"value": Quantity(register=0, unit="1")})
+        self.health = Health(["good", "other"])
+        line = Line(str(self.slaves.port), 9600, timeout_s=0.15)
+        pair = [Slave("good", 1, 0.1, profile), Slave("other", 2, 0.1, profile)]
+        self.source: Source = ModbusBus(line, pair, self.health)
+
+    def _spoil(self, sensor: str, answer: bytes) -> None:
+        address = {"good": 1, "other": 2}[sensor]
+        self.slaves.spoil = lambda request, right: [(0.0, answer if request[0] == address else right)]
+
+    def silence(self, sensor: str) -> None:
+        self._spoil(sensor, b"")
+
+    def damage(self, sensor: str) -> None:
+        self._spoil(sensor, bytes.fromhex("02 03 02 00 2A 00 00"))
+
+    def mend(self) -> None:
+        self.slaves.spoil = lambda request, right: [(0.0, right)]
+
+    def unplug(self) -> None:
+        self.slaves.pull_out()
+
+    def plug_in(self) -> None:
+        self.slaves.plug_in()
+
+
+@pytest.fixture(params=[ModbusRig])
+def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
+    one = request.param(tmp_path)
+    with one.slaves:
+        yield one
+
+
+@asynccontextmanager
+async def running(rig: Rig) -> AsyncIterator[list[Sample]]:
+    samples: list[Sample] = []
+    task = asyncio.create_task(rig.source.run(samples.append))
+    try:
+        yield samples
+        assert not task.done(), "a source runs until it is cancelled"
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def count(samples: list[Sample], sensor: str) -> int:
+    return sum(sample.source == sensor for sample in samples)
+
+
+def errors(rig: Rig, sensor: str) -> int:
+    return next(source.errors for source in rig.health.report() if source.id == sensor)
+
+
+def record(samples: list[Sample], marks: list[int], mark: int) -> int:
+    """Note ``mark`` for each sample that is new; returns it."""
+    marks += [mark] * (len(samples) - len(marks))
+    return mark
+
+
+async def test_samples_carry_numbers_and_the_time_of_measurement(rig: Rig) -> None:
+    begin = now_ms()
+    async with running(rig) as samples:
+        await until(lambda: count(samples, "good") >= 3 and count(samples, "other") >= 3)
+    assert {sample.source: sample.values["value"].number for sample in samples} == {"good": 536, "other": 42}
+    times = [sample.time_ms for sample in samples if sample.source == "good"]
+    assert begin <= times[0] and times == sorted(times) and times[-1] <= now_ms()
+    assert all(source.ok and source.last_reading_ms and not source.errors for source in rig.health.report())
+
+
+async def test_a_dead_sensor_costs_the_others_no_more_than_its_time_out(rig: Rig) -> None:
+    rig.silence("other")
+    failed_before: list[int] = []  # how often the dead one had been tried in vain when a sample came
+    async with running(rig) as samples:
+        await until(lambda: record(samples, failed_before, errors(rig, "other")) >= 4)
+    assert count(samples, "other") == 0
+    steps = [later - earlier for earlier, later in itertools.pairwise(failed_before)]
+    assert max(steps) <= 1, "between two readings of the good one the dead one was waited for once at most"
+    dead = next(source for source in rig.health.report() if source.id == "other")
+    assert not dead.ok and "no answer" in dead.error
+    assert next(source.ok for source in rig.health.report() if source.id == "good")
+
+
+async def test_a_sensor_that_works_again_is_well_again(rig: Rig) -> None:
+    rig.silence("other")
+    async with running(rig) as samples:
+        await until(lambda: errors(rig, "other") >= 2)
+        rig.mend()
+        await until(lambda: count(samples, "other") >= 2)
+    other = next(source for source in rig.health.report() if source.id == "other")
+    assert other.ok and other.error == "" and other.errors >= 2
+
+
+async def test_what_is_damaged_is_counted_and_never_delivered(rig: Rig) -> None:
+    rig.damage("other")
+    async with running(rig) as samples:
+        await until(lambda: errors(rig, "other") >= 2 and count(samples, "good") >= 2)
+    assert count(samples, "other") == 0
+    assert "damaged" in next(source.error for source in rig.health.report() if source.id == "other")
+
+
+async def test_hardware_that_is_not_there_yet_is_waited_for(rig: Rig) -> None:
+    rig.unplug()
+    async with running(rig) as samples:
+        await until(lambda: errors(rig, "good") >= 1 and errors(rig, "other") >= 1)
+        assert all(not source.ok and "not there" in source.error for source in rig.health.report())
+        rig.plug_in()
+        await until(lambda: count(samples, "good") and count(samples, "other"))
+    assert all(source.ok for source in rig.health.report())
+
+
+async def test_hardware_that_is_unplugged_and_plugged_in_again_is_found_again(rig: Rig) -> None:
+    async with running(rig) as samples:
+        await until(lambda: count(samples, "good"))
+        rig.unplug()
+        await until(lambda: errors(rig, "good"))
+        samples.clear()
+        rig.plug_in()
+        await until(lambda: count(samples, "good") and count(samples, "other"))
+
+
+async def test_asked_once_each_sensor_answers_or_says_why_not(rig: Rig) -> None:
+    rig.silence("other")
+    good, other = await rig.source.read_once()
+    assert good.sample is not None and good.sample.values["value"].number == 536 and good.failure is None
+    assert other.sample is None and "no answer" in str(other.failure)
+    rig.unplug()
+    assert all(
+        outcome.sample is None and "not there" in str(outcome.failure) for outcome in await rig.source.read_once()
+    )
+
+
+def test_an_outage_is_logged_once_and_a_single_fault_not_at_all(caplog: pytest.LogCaptureFixture) -> None:
+    health = Health(["gauge"])
+    changes: list[int] = []
+    health.changed = lambda: changes.append(1)
+    caplog.set_level("INFO")
+    health.good("gauge", 1)
+    health.failed("gauge", Failure("no answer"))
+    health.good("gauge", 2)
+    assert caplog.messages == [] and len(changes) == 3
+    for _ in range(5):
+        health.failed("gauge", Failure("no answer", todo="check power"))
+    health.good("gauge", 3)
+    assert caplog.messages == ["gauge: no answer; check power (retried by itself)", "gauge: works again"]
+    assert len(changes) == 5
