@@ -5,7 +5,7 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends \
         python3 python3-venv mosquitto mpv espeak-ng pulseaudio pulseaudio-utils tini \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --create-home --home-dir /var/lib/keng keng
+    && useradd --uid 1000 --create-home --home-dir /var/lib/keng keng
 
 WORKDIR /opt/keng/source
 COPY constraints.txt ./
