@@ -8,8 +8,8 @@
 
 paho runs its own network thread and reconnects by itself. What it hands over is queued here and taken out by
 the event loop; the queue can't grow past ``receive_maximum``, for the broker sends no more unacknowledged messages
-than that. An acknowledgement belongs to the connection that delivered the message: after a reconnect the broker
-delivers again, and the old one acknowledges nothing.
+than that. An acknowledgement belongs to the connection that delivered the message: with the connection it is void, and
+the broker delivers again to a session that it still has.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -36,6 +37,9 @@ log = logging.getLogger(__name__)
 
 RECONNECT_MIN_S, RECONNECT_MAX_S = 1, 15
 KEEPALIVE_S = 20
+#: Largest payload that the broker takes (its max_packet_size leaves room for topic and properties). Sending more
+#: would make it close the connection, and again after every reconnect.
+MAX_PAYLOAD_BYTES = 1 << 20
 
 
 class Refused(Exception):
@@ -100,6 +104,7 @@ class Link:
         self._properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         self._properties.ReceiveMaximum = receive_maximum
         self._properties.SessionExpiryInterval = session_expiry_s
+        self._client.on_socket_open = self._on_socket_open
         self._client.on_connect = self._on_connect
         self._client.on_connect_fail = self._on_connect_fail
         self._client.on_disconnect = self._on_disconnect
@@ -117,7 +122,8 @@ class Link:
         self._epoch = 0
         self._filters: dict[str, int] = {}
         self._publishing: dict[int, asyncio.Future[None]] = {}
-        self._subscribing: dict[int, asyncio.Future[None]] = {}
+        self._subscribing: dict[int, str] = {}  # asked for on this connection
+        self._granting: dict[str, asyncio.Future[None]] = {}  # waited for by subscribe(), over reconnects
         self._at_connect: list[Callable[[], None]] = []
         self._last_complaint = ""
 
@@ -160,13 +166,18 @@ class Link:
     ) -> asyncio.Future[None]:
         """Hand a message to the connection; the future is done when the broker has it (QoS 1), and fails with
         :class:`Refused`. While the link is down the message waits in memory: bound what you hand over."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        if len(payload) > MAX_PAYLOAD_BYTES:
+            future.set_exception(Refused(f"{len(payload)} bytes for {topic} are more than the broker takes"))
+            return future
         properties = None
         if expiry_s is not None:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
             properties.MessageExpiryInterval = expiry_s
         info = self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
-        future: asyncio.Future[None] = self._loop.create_future()
-        if qos == 0:
+        if info.rc == paho.MQTT_ERR_QUEUE_SIZE:  # all 65,535 message ids wait for the broker's word
+            future.set_exception(Refused(f"too many messages wait for {self._where}"))
+        elif qos == 0:
             future.set_result(None)
         else:  # on_publish reaches the loop through _signals, so it can't come before this line
             self._publishing[info.mid] = future
@@ -183,11 +194,10 @@ class Link:
     async def subscribe(self, filter_: str, qos: int = 1) -> None:
         """Subscribe now and after every reconnect; returns when the broker has granted it, raises :class:`Refused`."""
         self._filters[filter_] = qos
-        await self._connected.wait()
-        mid = self._subscribe(filter_, qos)
-        if mid is not None:
-            self._subscribing[mid] = future = self._loop.create_future()
-            await future
+        self._granting[filter_] = granted = self._loop.create_future()
+        if self.connected:  # otherwise, and if the connection is lost before the answer, connecting does it
+            self._subscribe(filter_)
+        await granted
 
     async def batch(self, limit: int, linger_s: float = 0.0) -> list[Message]:
         """At least one message, at most ``limit``; with ``linger_s`` waits that long for more to come."""
@@ -228,18 +238,23 @@ class Link:
             with contextlib.suppress(RuntimeError):  # the loop is closed: we are going down
                 self._loop.call_soon_threadsafe(self._drain)
 
-    def _on_connect(self, _c: Any, _u: Any, _flags: Any, reason: Any, _p: Any) -> None:
+    def _on_socket_open(self, _c: Any, _u: Any, sock: Any) -> None:
+        # An order must not wait in Nagle's buffer until the broker's delayed TCP acknowledgement of an earlier packet.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def _on_connect(self, _c: Any, _u: Any, flags: Any, reason: Any, _p: Any) -> None:
         if reason.is_failure:
             self._complain(f"refused the connection ({reason})")
             return
-        self._epoch += 1
         self._last_complaint = ""
-        self._signal(self._connect_done)
+        epoch, again = self._epoch, flags.session_present
+        self._signal(lambda: self._connect_done(epoch, again))
 
     def _on_connect_fail(self, *_: Any) -> None:
         self._complain("can't be reached")
 
     def _on_disconnect(self, _c: Any, _u: Any, _flags: Any, reason: Any, _p: Any) -> None:
+        self._epoch += 1
         self._signal(self._connected.clear)
         if not self._closing:
             self._complain(f"closed the connection ({reason})")
@@ -249,11 +264,12 @@ class Link:
         self._wake()
 
     def _on_publish(self, _c: Any, _u: Any, mid: int, reason: Any, _p: Any) -> None:
-        self._signal(lambda: self._settle(self._publishing, mid, reason if reason.is_failure else None))
+        failure = reason if reason.is_failure else None
+        self._signal(lambda: self._settle(self._publishing.pop(mid, None), failure))
 
     def _on_subscribe(self, _c: Any, _u: Any, mid: int, reasons: Any, _p: Any) -> None:
         failure = next((r for r in reasons if r.is_failure), None)
-        self._signal(lambda: self._settle(self._subscribing, mid, failure))
+        self._signal(lambda: self._subscribed(mid, failure))
 
     def _complain(self, what: str) -> None:
         if what != self._last_complaint:
@@ -270,20 +286,32 @@ class Link:
         if self._inbox:
             self._arrived.set()
 
-    def _connect_done(self) -> None:
+    def _connect_done(self, epoch: int, delivers_again: bool) -> None:
         log.info("connected to %s as %s", self._where, self.identity)
-        for filter_, qos in self._filters.items():
-            self._subscribe(filter_, qos)
+        if delivers_again:  # what the lost connection left here comes anew, and only the new one can be acknowledged
+            while self._inbox and self._inbox[0]._epoch < epoch:
+                self._inbox.popleft()
+        self._subscribing.clear()
+        for filter_ in self._filters:
+            self._subscribe(filter_)
         self._connected.set()
         for callback in self._at_connect:
             callback()
 
-    def _subscribe(self, filter_: str, qos: int) -> int | None:
-        _, mid = self._client.subscribe(filter_, options=SubscribeOptions(qos=qos))
-        return mid
+    def _subscribe(self, filter_: str) -> None:
+        _, mid = self._client.subscribe(filter_, options=SubscribeOptions(qos=self._filters[filter_]))
+        if mid is not None:
+            self._subscribing[mid] = filter_
 
-    def _settle(self, waiting: dict[int, asyncio.Future[None]], mid: int, failure: Any) -> None:
-        future = waiting.pop(mid, None)
+    def _subscribed(self, mid: int, failure: Any) -> None:
+        filter_ = self._subscribing.pop(mid, None)
+        if filter_ is None:
+            return
+        if failure is not None:
+            log.warning("%s refused the subscription to %s (%s)", self._where, filter_, failure)
+        self._settle(self._granting.pop(filter_, None), failure)
+
+    def _settle(self, future: asyncio.Future[None] | None, failure: Any) -> None:
         if future is None or future.done():
             return
         if failure is None:
