@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.broker import RunningBroker
 from tests.support.influx import RunningInflux
+
+# How long an example takes says something about the machine that runs the tests, and nothing about the code.
+settings.register_profile("keng", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("keng")
 
 
 @pytest.fixture
