@@ -95,6 +95,7 @@ class Alerts:
         await self._link.subscribe(pattern(Kind.EDGE, Channel.TELEMETRY, commune=commune))
         if self._registry.current is None:
             log.warning("no registry yet: without thresholds nothing can be raised; waiting for the console")
+        log.info("listening")
         while True:
             batch = await self._link.batch(100)
             outcome = Outcome()

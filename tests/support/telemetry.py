@@ -36,7 +36,7 @@ class EdgeInATest:
         if seq is None:
             self.seq += 1
             seq = self.seq
-        pack = Pack(self.boot, seq, Clock.SYNCED, now_ms(), tuple(readings))
+        pack = Pack(self.boot, seq, Clock.SYNCED, max(now_ms(), self._last_ms), tuple(readings))
         await self.link.publish(self.topic(Channel.TELEMETRY), encode(pack))
         return seq
 
