@@ -33,27 +33,27 @@ class Credentials:
     def open(cls, folder: Path) -> Credentials:
         """Check that the folder is complete; raises :class:`Problem` that says how to make it."""
         todo = "make it with 'keng provision' and copy it here"
-        if not folder.is_dir():
-            raise Problem("the credentials folder is not there", where=str(folder), todo=todo)
-        for name in ("ca.crt", "node.crt", "node.key"):
-            if not (folder / name).is_file():
-                raise Problem("is missing", where=str(folder / name), todo=todo)
         try:
+            if not folder.is_dir():
+                raise Problem("the credentials folder is not there", where=str(folder), todo=todo)
+            for name in ("ca.crt", "node.crt", "node.key"):
+                if not (folder / name).is_file():
+                    raise Problem("is missing", where=str(folder / name), todo=todo)
             certificate = x509.load_pem_x509_certificate((folder / "node.crt").read_bytes())
             identity = str(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
         except (ValueError, IndexError) as error:
             raise Problem(f"is not a certificate ({error})", where=str(folder / "node.crt"), todo=todo) from None
-        except PermissionError:
-            raise Problem("can't be read by this user", where=str(folder), todo="check owner and mode") from None
+        except OSError as error:
+            raise Problem(f"can't be read ({error.strerror})", where=str(folder), todo="check owner and mode") from None
         return cls(folder, identity)
 
     def tls(self) -> ssl.SSLContext:
         """A client context: our certificate out, only the commune's CA trusted, TLS 1.2 or newer."""
-        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(self.folder / "ca.crt"))
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
         try:
+            context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(self.folder / "ca.crt"))
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
             context.load_cert_chain(self.folder / "node.crt", self.folder / "node.key")
-        except (ssl.SSLError, OSError) as error:
+        except OSError as error:  # ssl.SSLError is one
             raise Problem(
                 f"certificate and key can't be used together ({error})",
                 where=str(self.folder),

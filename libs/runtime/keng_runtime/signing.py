@@ -54,6 +54,8 @@ class SigningKey:
             return cls(document["kid"], document["iss"], OKPKey.import_key(document["jwk"]))
         except FileNotFoundError:
             raise Problem("the signing key is missing", where=str(path), todo=todo) from None
+        except OSError as error:
+            raise Problem(f"can't be read ({error.strerror})", where=str(path), todo="check owner and mode") from None
         except (ValueError, KeyError, TypeError, JoseError):
             raise Problem("is not a signing key", where=str(path), todo=todo) from None
 
@@ -95,6 +97,8 @@ class TrustStore:
             keys = [TrustedKey(r["kid"], r["iss"], frozenset(r["may"]), OKPKey.import_key(r["jwk"])) for r in rows]
         except FileNotFoundError:
             raise Problem("the trusted keys are missing", where=str(path), todo=todo) from None
+        except OSError as error:
+            raise Problem(f"can't be read ({error.strerror})", where=str(path), todo="check owner and mode") from None
         except (ValueError, KeyError, TypeError, JoseError):
             raise Problem("is not a list of trusted keys", where=str(path), todo=todo) from None
         return cls({key.kid: key for key in keys})
