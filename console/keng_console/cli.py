@@ -1,0 +1,54 @@
+"""The command line of the console."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from keng_console import registry_file
+from keng_console.settings import ConsoleSettings
+from keng_contracts.registry import AuthorityMode
+from keng_runtime.cli import Group, run_service, settings_option
+
+
+@click.group(cls=Group)
+def cli() -> None:
+    """Show the commune's situation, own its registry, keep evidence.
+
+    \b
+    Examples:
+      keng console run --settings /etc/keng/console.toml
+      keng console check commune.toml
+    """
+
+
+@cli.command()
+@settings_option
+def run(settings_file: Path | None) -> None:
+    """Run the service until it is stopped."""
+    from keng_console.service import main as serve
+
+    run_service("console", ConsoleSettings, settings_file, serve)
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def check(file: Path) -> None:
+    """Check the registry in FILE (a commune.toml) and say what it holds.
+
+    Exit status 0 when it is right, 2 with every mistake in one line when it is not.
+    """
+    registry = registry_file.read(file)
+    auto = [rule for rule in registry.authority if rule.mode is AuthorityMode.AUTO]
+    click.echo(
+        f"{file}: {registry.commune.name}, version {registry.version}, is right: {len(registry.stations)} stations, "
+        f"{len(registry.sensors)} sensors, {len(registry.thresholds)} thresholds, {len(registry.speakers)} loudspeakers"
+    )
+    for rule in auto:
+        zones = ", ".join(rule.zones)
+        click.echo(f"  sirens start by themselves: {rule.sensor} level {rule.level} in {zones} ({rule.delegated_by})")
+
+
+def main() -> None:
+    cli(prog_name="keng-console")

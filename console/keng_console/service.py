@@ -1,0 +1,180 @@
+"""The console as a service: its parts put together, and the order in which they come up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Iterator
+from importlib.metadata import version
+
+import uvicorn
+
+from keng_console.board import Board
+from keng_console.database import Database
+from keng_console.listener import Listener
+from keng_console.live import MAX_PLAYBACK, Live
+from keng_console.overview import overview
+from keng_console.owner import Owner
+from keng_console.pages import Pages, Rendering
+from keng_console.readings import Readings
+from keng_console.settings import ConsoleSettings, require_loopback
+from keng_console.views import Overview
+from keng_console.web import Health, asset, create_app
+from keng_contracts.errors import Problem
+from keng_runtime import service
+from keng_runtime.clock import new_boot_id, now_ms
+from keng_runtime.mqtt import Link
+
+log = logging.getLogger(__name__)
+
+#: What the broker keeps for us while we are away, in seconds: a day of evidence and alerts.
+SESSION_S = 86_400
+#: The page is drawn again this often for what only time changes, and no more often than SHORTEST_S for news.
+REDRAW_S, SHORTEST_S = 1.0, 0.25
+
+
+class Console:
+    """Everything that one console has, for use inside one event loop."""
+
+    def __init__(self, settings: ConsoleSettings, link: Link, database: Database) -> None:
+        self._settings = settings
+        self._link = link
+        self._database = database
+        self._news = asyncio.Event()
+        self._database_answers = True
+        self.live = Live()
+        self.owner = Owner(settings.registry_file, database, link.credentials.signing_key(), self._registry_changed)
+        self.readings = Readings(settings.store, self.live, settings.chart_hours)
+        self.listener = Listener(link, self.live, database, self._news.set)
+        self._pages = Pages(asset)
+        self.board = Board(new_boot_id(), self._render)
+        self.app = create_app(self._pages, self.board, self.view, self.health, version("keng-console"))
+        for node, event in database.recent_playback(MAX_PLAYBACK):
+            self.live.played(node, event)
+        self._registry_changed()
+
+    def view(self) -> Overview:
+        """The overview now."""
+        self.live.broker_connected = self._link.connected
+        return overview(
+            self.live,
+            now_ms(),
+            chart_hours=self._settings.chart_hours,
+            time_lapse=self._settings.time_lapse,
+            registry_fault=str(self.owner.fault or ""),
+            registry_taken_ms=self.owner.taken_ms or None,
+        )
+
+    def health(self) -> Health:
+        connected, readable, answers = self._link.connected, self.live.store_readable, self._database_answers
+        registry = self.live.registry
+        return Health(
+            ok=connected and readable and answers and registry is not None,
+            broker_connected=connected,
+            store_readable=readable,
+            database_writable=answers,
+            registry_version=registry.version if registry else None,
+        )
+
+    async def run(self, stop: asyncio.Event, listening: socket.socket) -> None:
+        """Serve until told to stop."""
+        server = _Server(
+            uvicorn.Config(self.app, lifespan="off", log_config=None, access_log=False, server_header=False)
+        )
+        try:
+            await service.until(
+                stop,
+                self.owner.watch(self._link),
+                self._hear(),
+                self.listener.keep_evidence(),
+                self.readings.follow(),
+                self._redraw(),
+                self._check_database(),
+                _serve(server, listening, self.board),
+            )
+        finally:
+            self.readings.close()
+
+    async def _hear(self) -> None:
+        """Once it is known which commune this is."""
+        await self.owner.ready.wait()
+        assert self.owner.current is not None
+        await self.listener.listen(self.owner.current.commune.id)
+
+    async def _redraw(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), REDRAW_S)
+            self._news.clear()
+            try:
+                self.board.refresh_watched()
+            except Exception:  # a fault of ours in drawing must not end the receipts of evidence
+                log.exception("the page can't be drawn")
+            await asyncio.sleep(SHORTEST_S)
+
+    async def _check_database(self) -> None:
+        while True:
+            self._database_answers = await asyncio.to_thread(self._database.check)
+            await asyncio.sleep(10)
+
+    def _registry_changed(self) -> None:
+        if self.owner.current is not None and self.owner.current is not self.live.registry:
+            self.live.adopt(self.owner.current)
+        self._news.set()
+
+    def _render(self, language: str) -> Rendering:
+        return self._pages.render(self.view(), language)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: the service has its own."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def _serve(server: uvicorn.Server, listening: socket.socket, board: Board) -> None:
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    try:
+        await asyncio.shield(serving)
+    finally:
+        board.close()  # event streams end by themselves; uvicorn waits for them
+        server.should_exit = True
+        await serving
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; raises :class:`Problem` when the port is taken or the address is not this machine's."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(100)
+    except OSError as error:
+        listening.close()
+        todo = "choose another port, or end what uses it" if port else "set host to 127.0.0.1"
+        raise Problem(
+            f"the pages can't be served there ({error.strerror})", where=f"{host}:{port}", todo=todo
+        ) from None
+    return listening
+
+
+async def main(settings: ConsoleSettings, stop: asyncio.Event) -> None:
+    """The service; ``stop`` ends it."""
+    require_loopback(settings.host)
+    database = await asyncio.to_thread(Database, settings.database)
+    try:
+        async with Link(settings.broker, session_expiry_s=SESSION_S) as link:
+            console = Console(settings, link, database)
+            with listen(settings.host, settings.port) as listening:
+                port = listening.getsockname()[1]
+                name = f"[{settings.host}]" if ":" in settings.host else settings.host
+                log.info("the page is at http://%s:%d/", name, port)
+                service.notify("READY=1")
+                await console.run(stop, listening)
+    finally:
+        database.close()
