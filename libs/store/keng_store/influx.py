@@ -14,6 +14,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,8 @@ class InfluxStore:
             ssl_ca_cert=str(ca_file) if ca_file else None,
             timeout=(CONNECT_TIMEOUT_S * 1000, timeout_s * 1000),
         )
+        # Also at the end of the interpreter, before what the client needs for closing is gone.
+        self._close = weakref.finalize(self, self._client.close)
         self._compress = not _is_loopback(url) if compress is None else compress
         self._read_only = read_only
         self._is_set_up = read_only
@@ -145,7 +148,7 @@ class InfluxStore:
         return dict(sorted((_series(commune, series), series["values"][0][1]) for series in answer))
 
     def close(self) -> None:
-        self._client.close()
+        self._close()
 
     # -- the requests -------------------------------------------------------------------------------------------
 
