@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import re
@@ -18,6 +19,7 @@ _HOW = (
     "install it with 'apt-get install mosquitto'; on Debian 12 from the backports suite: "
     "'apt-get install -t bookworm-backports mosquitto'"
 )
+_CERTIFICATES = ("ca.crt", "server.crt", "server.key")
 _LISTENER = re.compile(r"^listener .*$", re.MULTILINE)
 
 
@@ -51,22 +53,26 @@ def make_home(home: Path, credentials: Path, *, port: int = 8883, bind: str | No
     """Lay out ``home`` and return the command line that runs mosquitto in it.
 
     ``credentials`` is the folder ``broker/`` that provision made. ``bind`` is the address to listen on, by default
-    every one. An existing home is brought up to date and keeps its data.
+    every one. An existing home is brought up to date and keeps its data. Works as root, when mosquitto drops to its
+    own user, and as any other user.
     """
     program = check_mosquitto()
-    for name in ("ca.crt", "server.crt", "server.key"):
+    for name in _CERTIFICATES:
         if not (credentials / name).is_file():
             raise Problem(
                 "is missing", where=str(credentials / name), todo="give the folder broker/ that 'keng provision' made"
             )
+    # As root all of it is given away below: it must not be /etc by a slip of the hand.
+    if home.is_dir() and any(home.iterdir()) and not (home / "acl").is_file():
+        raise Problem("holds something else", where=str(home), todo="give mosquitto a folder of its own")
     configuration = shipped("mosquitto.conf").read_text(encoding="utf-8")
     listener = f"listener {port} {bind}" if bind else f"listener {port}"
     for folder in (home, home / "certificates", home / "data"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_atomically(home / "mosquitto.conf", _LISTENER.sub(listener, configuration, count=1).encode())
-    # Newer versions warn about an access list that others can read.
+    # Newer versions refuse an access list that others can read.
     write_atomically(home / "acl", shipped("acl").read_bytes(), 0o600)
-    for name in ("ca.crt", "server.crt", "server.key"):
+    write_atomically(home / "mosquitto.conf", _LISTENER.sub(listener, configuration, count=1).encode())
+    for name in _CERTIFICATES:
         write_atomically(home / "certificates" / name, (credentials / name).read_bytes(), 0o600)
     _give_away(home)
     # mosquitto takes the working directory for its home; env sets it and makes way for mosquitto, process id and all.
@@ -74,16 +80,15 @@ def make_home(home: Path, credentials: Path, *, port: int = 8883, bind: str | No
 
 
 def _give_away(home: Path) -> None:
-    """Started as root, mosquitto becomes the user 'mosquitto' (or 'nobody') before it opens any of this."""
+    """Started as root, mosquitto becomes the user 'mosquitto' (or 'nobody') before it opens most of this."""
     if os.geteuid() != 0:
         return
     for name in ("mosquitto", "nobody"):
-        try:
+        with contextlib.suppress(KeyError):
             user = pwd.getpwnam(name)
-        except KeyError:
-            continue
-        break
+            break
     else:
         return
-    for path in (home, *home.rglob("*")):
+    ours = [home / "acl", home / "mosquitto.conf", *(home / "certificates" / name for name in _CERTIFICATES)]
+    for path in (home, home / "certificates", home / "data", *ours, *(home / "data").iterdir()):
         os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)

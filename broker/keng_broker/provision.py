@@ -6,6 +6,7 @@
     <folder>/broker/            ca.crt server.crt server.key
     <folder>/<identity>/        ca.crt node.crt node.key trust.json
     <folder>/{alerts,console}/  also signing.jwk
+    <folder>/<secret>           a random password, for what stands beside Kẻng (a database, Grafana)
 
 Each folder is complete for the one machine that it goes to, and no private key is in two folders. Run again, it keeps
 every key, adds who is new, and renews what runs out. Revocation is not covered: an identity whose key was stolen is
@@ -17,7 +18,8 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import re
-from collections.abc import Iterable, Sequence
+import secrets as random
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -71,41 +73,54 @@ def provision(
     *,
     commune: str,
     nodes: Sequence[str],
-    server_names: Sequence[str] = ("localhost", "127.0.0.1"),
+    server_names: Sequence[str] = (),
     replicas: int = 1,
+    secrets: Sequence[str] = (),
     now: datetime | None = None,
 ) -> list[str]:
     """Bring ``folder`` up to date; returns the files that were made or renewed, relative to it.
 
-    ``server_names`` are the names and addresses by which clients reach the broker. Raises Problem for a name that
-    can't be one, and for a folder that belongs to another commune or lacks the authority's key.
+    ``server_names`` are the names and addresses by which clients reach the broker: if none are given, those it had, at
+    first localhost and 127.0.0.1. ``secrets`` are the names of passwords to make. Raises Problem for a name that can't
+    be one, and for a folder that belongs to another commune or lacks the authority's key.
     """
     now = now or datetime.now(UTC)
     if not is_slug(commune):
         raise Problem(f"{commune!r} is not a commune's id", todo="use a-z, 0-9 and dashes, as in the registry")
-    identities = [*services(replicas), *_checked(nodes)]
-    alternative_names = _alternative_names(server_names)
+    # One machine may be both an edge and a loudspeaker: then it is named twice and is one identity.
+    identities = [*services(replicas), *dict.fromkeys(_checked("node", nodes))]
+    for secret in _checked("secret", secrets):
+        if secret in identities:
+            raise Problem(f"a secret can't be called {secret!r}: that is a node's name", todo="rename the secret")
+    names = _alternative_names(server_names) if server_names else None
 
     maker = _Maker(folder, now)
     authority = maker.authority(commune)
-    maker.server(authority, alternative_names)
+    maker.server(authority, names)
     for identity in identities:
         maker.identity(authority, commune, identity)
     trusted = [maker.signing_key(issuer).trusted(may) for issuer, may in MAY.items()]
     document = TrustStore.document(trusted)
     for identity in identities:
         maker.keep(f"{identity}/trust.json", document)
+    for secret in secrets:
+        maker.secret(secret)
     return maker.made
 
 
-def _checked(nodes: Iterable[str]) -> list[str]:
-    unique = list(dict.fromkeys(nodes))
-    for node in unique:
-        if not is_slug(node):
-            raise Problem(f"{node!r} is not a node's id", todo="use a-z, 0-9 and dashes, at most 63")
-        if _RESERVED.fullmatch(node):
-            raise Problem(f"a node can't be called {node!r}: that is a service's name", todo="rename the node")
-    return unique
+def first_end(folder: Path) -> datetime:
+    """When the first certificate in ``folder`` ends: by then provision must have been run again."""
+    certificates = [x509.load_pem_x509_certificate(file.read_bytes()) for file in folder.glob("*/*.crt")]
+    return min(certificate.not_valid_after_utc for certificate in certificates)
+
+
+def _checked(what: str, names: Sequence[str]) -> Sequence[str]:
+    for name in names:
+        if not is_slug(name):
+            raise Problem(f"{name!r} can't be the name of a {what}", todo="use a-z, 0-9 and dashes, at most 63")
+        if _RESERVED.fullmatch(name):
+            raise Problem(f"a {what} can't be called {name!r}: that is a service's name", todo=f"rename the {what}")
+    return names
 
 
 def _alternative_names(names: Sequence[str]) -> x509.SubjectAlternativeName:
@@ -117,8 +132,6 @@ def _alternative_names(names: Sequence[str]) -> x509.SubjectAlternativeName:
             if not _DNS_NAME.fullmatch(name):
                 raise Problem(f"{name!r} is neither a host name nor an address", todo="mend --server-name") from None
             found.append(x509.DNSName(name))
-    if not found:
-        raise Problem("the broker has no name", todo="give --server-name")
     return x509.SubjectAlternativeName(found)
 
 
@@ -144,10 +157,7 @@ class _Authority:
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(digital_signature=True), critical=True)
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self.certificate.public_key()),
-                critical=False,
-            )
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
         )
         if names is not None:
             builder = builder.add_extension(names, critical=False)
@@ -210,12 +220,20 @@ class _Maker:
             self.keep("ca/ca.crt", certificate.public_bytes(Encoding.PEM))
         return _Authority(certificate, key)
 
-    def server(self, authority: _Authority, names: x509.SubjectAlternativeName) -> None:
+    def server(self, authority: _Authority, names: x509.SubjectAlternativeName | None) -> None:
+        if names is None:
+            old = self._certificate("broker/server.crt")
+            names = (old and _names_of(old)) or _alternative_names(("localhost", "127.0.0.1"))
         owner = _name(authority.certificate, NameOID.ORGANIZATION_NAME)
         self._issue(authority, "broker", "server", _subject(owner, "broker"), ExtendedKeyUsageOID.SERVER_AUTH, names)
 
     def identity(self, authority: _Authority, commune: str, identity: str) -> None:
         self._issue(authority, identity, "node", _subject(commune, identity), ExtendedKeyUsageOID.CLIENT_AUTH, None)
+
+    def secret(self, name: str) -> None:
+        if not (self.folder / name).exists():
+            # Readable inside this closed folder: the user of a container into which it is mounted must be able to.
+            self.keep(name, random.token_urlsafe(24).encode(), 0o644)
 
     def signing_key(self, issuer: str) -> SigningKey:
         name = f"{issuer}/signing.jwk"
