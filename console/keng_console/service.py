@@ -50,7 +50,9 @@ class Console:
         self.listener = Listener(link, self.live, database, self._news.set)
         self._pages = Pages(asset)
         self.board = Board(new_boot_id(), self._render)
-        self.app = create_app(self._pages, self.board, self.view, self.health, version("keng-console"))
+        self.app = create_app(
+            self._pages, self.board, self.view, self.health, database.recent_playback, version("keng-console")
+        )
         for node, event in database.recent_playback(MAX_PLAYBACK):
             self.live.played(node, event)
         self._registry_changed()

@@ -4,6 +4,7 @@
 ``/``              the overview page; ``?lang=vi`` or ``?lang=en``
 ``/events``        server-sent events: sections that changed since a revision
 ``/api/overview``  the same as JSON
+``/api/playback``  what the loudspeakers really did: their newest evidence
 ``/healthz``       whether broker, store and database are there; 200 or 503
 ``/static/…``      style sheet, script, icon
 =================  =========================================================================
@@ -30,6 +31,7 @@ from keng_console.board import Board, Update
 from keng_console.pages import Pages
 from keng_console.views import Overview
 from keng_console.words import choose
+from keng_contracts.playback import PlaybackEvent
 
 STATIC = Path(__file__).parent / "static"
 #: A sign of life on an idle event stream; static/console.js takes two missing ones for a lost connection.
@@ -56,6 +58,14 @@ class Health:
     broker_connected: bool
     store_readable: bool
     database_writable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """An event of a loudspeaker, as it reported it."""
+
+    speaker: str
+    event: PlaybackEvent
     registry_version: int | None
 
 
@@ -65,9 +75,14 @@ def asset(name: str) -> str:
 
 
 def create_app(
-    pages: Pages, board: Board, view: Callable[[], Overview], health: Callable[[], Health], version: str
+    pages: Pages,
+    board: Board,
+    view: Callable[[], Overview],
+    health: Callable[[], Health],
+    evidence: Callable[[int], list[tuple[str, PlaybackEvent]]],
+    version: str,
 ) -> FastAPI:
-    """The application. ``view`` is the overview now."""
+    """The application. ``view`` is the overview now, ``evidence`` the newest events of each loudspeaker."""
     # FastAPI's own documentation pages load scripts from elsewhere; /openapi.json needs none.
     app = FastAPI(title="Kẻng console", version=version, docs_url=None, redoc_url=None)
 
@@ -102,6 +117,10 @@ def create_app(
     @app.get("/api/overview", summary="All that the overview page shows, as data")
     async def overview() -> Overview:
         return view()
+
+    @app.get("/api/playback", summary="The newest evidence of each loudspeaker, oldest first")
+    def playback(each: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[Played]:
+        return [Played(speaker, event) for speaker, event in evidence(each)]
 
     @app.get("/healthz", summary="Whether broker, store and database are there", responses={503: {"model": Health}})
     async def healthz(response: Response) -> Health:
