@@ -58,6 +58,7 @@ class Health:
     broker_connected: bool
     store_readable: bool
     database_writable: bool
+    registry_version: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,6 @@ class Played:
 
     speaker: str
     event: PlaybackEvent
-    registry_version: int | None
 
 
 def asset(name: str) -> str:

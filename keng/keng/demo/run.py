@@ -82,8 +82,8 @@ class Demo:
 
     def _everyone_is_there(self) -> bool:
         overview = self.overview()
-        nodes = [*overview.get("edges", []), *overview.get("speakers", [])]
-        return len(nodes) >= 1 + len(self.plan.registry.speakers) and all(node["online"] for node in nodes)
+        nodes = [*overview.get("nodes", []), *overview.get("speakers", [])]
+        return len(nodes) >= 1 + len(self.plan.registry.speakers) and all(node["state"] == "online" for node in nodes)
 
     # -- watching -----------------------------------------------------------------------------------------------
 
@@ -101,7 +101,7 @@ class Demo:
 
     def heard(self) -> list[Heard]:
         """All evidence that the loudspeakers have given so far, in the order in which the console got it."""
-        rows = json.loads(self.get("api/playback") or b"[]")
+        rows = json.loads(self.get("api/playback?each=1000") or b"[]")
         return [Heard(row["speaker"], PlaybackEvent.model_validate(row["event"])) for row in rows]
 
     def watch(self, until_siren: bool, timeout_s: float) -> list[Heard]:
@@ -114,7 +114,7 @@ class Demo:
         while not self.stop.wait(_POLL_S):
             self.children.check()
             for alert in self.overview().get("alerts", []):
-                self._tell(told, f"▲ {alert['headline']}")
+                self._tell(told, self._alert_line(alert), f"{alert['id']} {alert['level']}")
             heard = self.heard()
             for one in heard:
                 if one.event.what.value == "started" and one.event.level_dbfs is not None:
@@ -130,6 +130,14 @@ class Demo:
                 if time.monotonic() > deadline:
                     return sounded
         return sirens(self.heard(), level=3)
+
+    def _alert_line(self, alert: dict[str, Any]) -> str:
+        what = (
+            f"báo động {alert['level']} · flood alarm level {alert['level']}"
+            if alert["level"]
+            else "hết báo động · over"
+        )
+        return f"{'▲' if alert['raised'] else '▽'} {alert['station']}: {alert['value']:.2f} {alert['unit']}, {what}"
 
     def _tell(self, told: set[str], line: str, key: str = "") -> None:
         if (key or line) not in told:
