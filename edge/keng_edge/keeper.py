@@ -77,6 +77,7 @@ class Keeper:
         self._published = 0  # that many of the first alarms went out uncommitted
         self._lost = 0
         self._wake = asyncio.Event()
+        self._committing = asyncio.Lock()
         self._synced_at = 0.0
         self._retry_at = 0.0
         self._pause_s = RETRY_S
@@ -111,7 +112,8 @@ class Keeper:
             if self._problem:  # what waits for the disk is due when the disk is tried again; a new alarm at once
                 due_at = self._retry_at
             if len(self._alarms) > self._published or (due_at is not None and now >= due_at):
-                await self._commit(plain=due_at is not None and now >= due_at)
+                # Not to be cancelled: its thread would commit all the same, and flush() would do it twice.
+                await asyncio.shield(self._commit(plain=due_at is not None and now >= due_at))
                 continue
             try:
                 async with asyncio.timeout(None if due_at is None else due_at - now):
@@ -125,6 +127,10 @@ class Keeper:
         await self._commit(plain=True, sync=True)
 
     async def _commit(self, *, plain: bool, sync: bool = False) -> None:
+        async with self._committing:
+            await self._commit_alone(plain, sync)
+
+    async def _commit_alone(self, plain: bool, sync: bool) -> None:
         now = time.monotonic()
         alarms = len(self._alarms)
         gathered = len(self._plain) if plain or self._problem else 0

@@ -41,6 +41,7 @@ class Uplink:
         self._keeper = keeper
         self._telemetry = str(Topic(commune, Kind.EDGE, link.identity, Channel.TELEMETRY))
         self._receipts = str(Topic(commune, Kind.EDGE, link.identity, Channel.RECEIPT))
+        self._receipt_timeout_s = receipt_timeout_s
         self._window = Window(WINDOW, receipt_timeout_s)
         self._unacknowledged: dict[asyncio.Future[None], int] = {}
         self._wake = asyncio.Event()
@@ -51,7 +52,7 @@ class Uplink:
         """Send what was just committed, if the link is there; else it is backlog."""
         for pack in packs:
             if self._link.connected and len(self._unacknowledged) < MAX_UNACKNOWLEDGED:
-                self._send(pack)
+                self._send(pack, fresh=True)
             elif pack.id >= 0:
                 self._wake.set()
 
@@ -69,9 +70,10 @@ class Uplink:
             await self._something_to_do()
 
     async def _something_to_do(self) -> None:
-        expiry = self._window.next_expiry()
+        now = time.monotonic()
+        expiry = self._window.next_expiry() or now + self._receipt_timeout_s  # by then what is fresh now may be late
         try:
-            async with asyncio.timeout(None if expiry is None else max(0.0, expiry - time.monotonic())):
+            async with asyncio.timeout(max(0.0, expiry - now)):
                 await self._wake.wait()
         except TimeoutError:
             pass
@@ -104,12 +106,12 @@ class Uplink:
         while self._unacknowledged:
             await asyncio.wait(self._unacknowledged)
 
-    def _send(self, pack: Stored) -> None:
+    def _send(self, pack: Stored, *, fresh: bool = False) -> None:
         future = self._link.send(self._telemetry, pack.payload)
         self._unacknowledged[future] = pack.id
         future.add_done_callback(self._acknowledged)
         if pack.id >= 0:
-            self._window.sent(pack.id, time.monotonic())
+            self._window.sent(pack.id, time.monotonic(), fresh=fresh)
 
     def _acknowledged(self, future: asyncio.Future[None]) -> None:
         self._unacknowledged.pop(future, None)

@@ -1,12 +1,13 @@
 """What is on its way to ingest and not receipted yet. Pure; times are seconds of a clock that only goes forward.
 
-The window bounds the backlog: no more of it is under way than ``limit`` packs. What is fresh is sent whether there is
-room or not, since alerts need it and not ingest's receipt; it counts as under way all the same.
+The window bounds the backlog: no more than ``limit`` packs of it are under way. What is fresh is sent whether there is
+room or not, since alerts needs it and not ingest's receipt, and takes no room from the backlog.
 
-A pack without receipt after ``timeout_s`` is no longer under way, so it is backlog again and is sent again. As long as
-no receipt at all comes, that time doubles: when ingest is away, the same packs need not cross the link all night.
+A pack without receipt after ``timeout_s`` is no longer under way, so it is backlog and is sent again. As long as no
+receipt at all comes, that time doubles: when ingest is away, the same packs need not cross the link all night.
 
 >>> window = Window(limit=2, timeout_s=20)
+>>> window.sent(7, now=0.0, fresh=True)
 >>> window.sent(1, now=0.0); window.sent(2, now=5.0)
 >>> window.room()
 0
@@ -30,6 +31,7 @@ class Window:
         self._timeout_s = timeout_s
         self._patience = 1
         self._sent_at: dict[int, float] = {}
+        self._backlog: set[int] = set()
 
     def __contains__(self, id_: int) -> bool:
         return id_ in self._sent_at
@@ -39,22 +41,25 @@ class Window:
         return self._sent_at.keys()
 
     def room(self) -> int:
-        return max(0, self._limit - len(self._sent_at))
+        """How many packs of the backlog may still be sent."""
+        return self._limit - len(self._backlog)
 
-    def sent(self, id_: int, now: float) -> None:
+    def sent(self, id_: int, now: float, *, fresh: bool = False) -> None:
         self._sent_at[id_] = now
+        if not fresh:
+            self._backlog.add(id_)
 
     def settled(self, ids: Iterable[int]) -> None:
         """These were receipted."""
         for id_ in ids:
-            self._sent_at.pop(id_, None)
+            self._forget(id_)
             self._patience = 1
 
     def expire(self, now: float) -> None:
         """Give up waiting for what was sent too long ago."""
         late = [id_ for id_, sent_at in self._sent_at.items() if now - sent_at >= self._timeout_s * self._patience]
         for id_ in late:
-            del self._sent_at[id_]
+            self._forget(id_)
         if late:
             self._patience = min(2 * self._patience, MAX_PATIENCE)
 
@@ -66,5 +71,10 @@ class Window:
 
     def reset(self, keep: Collection[int]) -> None:
         """The link is new: all but ``keep`` is to be sent again."""
-        self._sent_at = {id_: at for id_, at in self._sent_at.items() if id_ in keep}
+        for id_ in self._sent_at.keys() - keep:
+            self._forget(id_)
         self._patience = 1
+
+    def _forget(self, id_: int) -> None:
+        self._sent_at.pop(id_, None)
+        self._backlog.discard(id_)

@@ -109,7 +109,7 @@ def test_a_receipt_ends_the_patience() -> None:
     one.expire(20.0)
     one.sent(1, 20.0)
     one.sent(2, 20.0)
-    assert one.next_expiry() == 60.0
+    assert one.next_expiry() == 60.0, "twice the time"
     one.settled([2])
     assert one.next_expiry() == 40.0
 
@@ -120,3 +120,15 @@ def test_after_a_reconnect_only_what_the_link_still_has_is_under_way() -> None:
     one.sent(2, 0.0)
     one.reset(keep={2})
     assert (1 in one, 2 in one, one.room()) == (False, True, 1)
+
+
+def test_what_is_fresh_takes_no_room_from_the_backlog() -> None:
+    one = Window(2, timeout_s=20)
+    for id_ in range(100, 200):
+        one.sent(id_, 0.0, fresh=True)
+    assert one.room() == 2
+    one.sent(1, 0.0)
+    assert one.room() == 1
+    one.expire(20.0)
+    one.sent(100, 20.0)
+    assert (one.room(), list(one.ids)) == (1, [100]), "what was fresh and came to nothing is backlog"

@@ -1,0 +1,436 @@
+"""The outbox: what it keeps, lets go, drops, and survives."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from keng_contracts.receipts import DeadLettered, Receipt, to_ranges
+from keng_contracts.telemetry import Clock, Reading, decode
+from keng_edge.outbox import (
+    MAX_PACK_READINGS,
+    Batch,
+    Boot,
+    Depth,
+    Outbox,
+    OutboxDamaged,
+    OutboxUnavailable,
+    Stored,
+    damaged,
+    inspect,
+    open_outbox,
+)
+
+NOW = 1_763_258_400_000
+LEVEL, RAIN = "quang-tho/phu-oc/level", "quang-tho/phu-oc/rain"
+BIG = 10_000_000
+
+
+def boot(number: int = 1) -> Boot:
+    return Boot(f"{number:016x}")
+
+
+def readings(count: int, series: str = RAIN, start_ms: int = NOW) -> list[Reading]:
+    return [Reading(series, start_ms + i, i / 10, "mm") for i in range(count)]
+
+
+def append(outbox: Outbox, *batches: Batch, sync: bool = False) -> list[Stored]:
+    return outbox.append(batches, made_ms=NOW, clock=Clock.SYNCED, sync=sync)
+
+
+def plain(count: int = 1, start_ms: int = NOW) -> Batch:
+    return Batch(readings(count, start_ms=start_ms), alarm=False)
+
+
+def alarm(count: int = 1, start_ms: int = NOW) -> Batch:
+    return Batch(readings(count, LEVEL, start_ms), alarm=True)
+
+
+def seqs(packs: list[Stored]) -> list[int]:
+    return [decode(pack.payload).seq for pack in packs]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "edge-outbox.db"
+
+
+@pytest.fixture
+def outbox(path: Path) -> Iterator[Outbox]:
+    one = Outbox(path, boot(), BIG)
+    yield one
+    one.close()
+
+
+def test_a_pack_is_what_will_be_published(outbox: Outbox) -> None:
+    (stored,) = append(outbox, plain(3))
+    pack = decode(stored.payload)
+    assert (pack.boot, pack.seq, pack.clock, pack.made_ms) == (boot().id, 0, Clock.SYNCED, NOW)
+    assert list(pack.readings) == readings(3)
+    assert outbox.next_batch(10) == [stored]
+
+
+def test_alarms_come_first_then_oldest_first(outbox: Outbox) -> None:
+    append(outbox, plain())
+    append(outbox, plain())
+    append(outbox, alarm(), plain())
+    append(outbox, alarm())
+    assert seqs(outbox.next_batch(10)) == [2, 4, 0, 1, 3]
+
+
+def test_what_is_under_way_is_left_out(outbox: Outbox) -> None:
+    packs = append(outbox, *(plain() for _ in range(5)))
+    assert seqs(outbox.next_batch(2, {packs[0].id, packs[2].id})) == [1, 3]
+
+
+def test_many_readings_are_cut_into_packs(outbox: Outbox) -> None:
+    made = append(outbox, plain(2 * MAX_PACK_READINGS + 1))
+    assert [len(decode(pack.payload).readings) for pack in made] == [MAX_PACK_READINGS, MAX_PACK_READINGS, 1]
+
+
+def test_only_a_receipt_deletes(outbox: Outbox) -> None:
+    append(outbox, plain(2), plain(3), alarm(4), plain(5))
+    settled = outbox.receipted([Receipt(boot=boot().id, stored=[(1, 2)])])
+    assert len(settled.ids) == 2
+    assert seqs(outbox.next_batch(10)) == [0, 3]
+    assert (outbox.depth.packs, outbox.depth.readings) == (2, 7)
+
+
+def test_a_receipt_of_another_run_or_of_nothing_deletes_nothing(outbox: Outbox) -> None:
+    append(outbox, plain())
+    settled = outbox.receipted(
+        [Receipt(boot="f" * 16, stored=[(0, 2**53 - 1)]), Receipt(boot=boot().id, stored=[(7, 9)])]
+    )
+    assert settled.ids == [] and outbox.depth.packs == 1
+
+
+def test_a_receipt_for_everything_deletes_everything_of_its_run_alone(path: Path) -> None:
+    first = Outbox(path, boot(1), BIG)
+    append(first, plain(), alarm())
+    first.close()
+    second = Outbox(path, boot(2), BIG)
+    append(second, plain(), alarm())
+    assert second.receipted([Receipt(boot=boot(1).id, stored=[(0, 2**53 - 1)])]).ids
+    assert {decode(pack.payload).boot for pack in second.next_batch(10)} == {boot(2).id}
+    second.close()
+
+
+def test_dead_lettered_packs_are_deleted_and_counted(outbox: Outbox) -> None:
+    append(outbox, plain(2), plain(3))
+    receipt = Receipt(
+        boot=boot().id, stored=[(1, 1)], dead=[DeadLettered(seq=1, reason="x"), DeadLettered(seq=0, reason="y")]
+    )
+    settled = outbox.receipted([receipt])
+    assert settled.dead == ["x", "y"]
+    assert (outbox.depth.packs, outbox.depth.dead) == (0, 2), "a pack in both is stored, but for some records"
+
+
+def test_the_ledger_counts_what_was_ever_committed_over_restarts(path: Path) -> None:
+    for number in (1, 2):
+        outbox = Outbox(path, boot(number), BIG)
+        append(outbox, plain(3), alarm(2))
+        outbox.receipted([Receipt(boot=boot(number).id, stored=[(0, 9)])])
+        outbox.close()
+    depth, ledger = inspect(path)
+    assert ledger == {LEVEL: 4, RAIN: 6}
+    assert (depth.committed, depth.packs, depth.readings) == (10, 0, 0)
+
+
+def test_two_runs_never_share_a_name(path: Path) -> None:
+    first = Outbox(path, boot(1), BIG)
+    append(first, plain())
+    first.close()
+    second = Outbox(path, boot(2), BIG)
+    append(second, plain())
+    packs = [decode(pack.payload) for pack in second.next_batch(10)]
+    assert [(pack.boot, pack.seq) for pack in packs] == [(boot(1).id, 0), (boot(2).id, 0)], "oldest run first"
+    second.close()
+
+
+def test_the_age_is_that_of_the_oldest_reading_of_either_kind(outbox: Outbox) -> None:
+    assert outbox.depth.oldest_ms is None
+    append(outbox, plain(1, NOW + 500), alarm(1, NOW + 100))
+    assert outbox.depth.oldest_ms == NOW + 100
+    outbox.receipted([Receipt(boot=boot().id, stored=[(1, 1)])])
+    assert outbox.depth.oldest_ms == NOW + 500
+
+
+# -- its size ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_full_outbox_drops_the_oldest_telemetry_and_keeps_every_alarm(path: Path) -> None:
+    outbox = Outbox(path, boot(), 250_000)
+    append(outbox, *(alarm(20) for _ in range(5)))
+    for i in range(300):
+        append(outbox, plain(20, NOW + 1000 * i))
+    held = [decode(pack.payload) for pack in outbox.next_batch(10_000)]
+    kept = [pack.seq for pack in held if pack.readings[0].series == RAIN]
+    assert sum(pack.readings[0].series == LEVEL for pack in held) == 5
+    assert kept == list(range(305 - len(kept), 305)), "the newest are there, without a gap"
+    assert outbox.depth.bytes <= 250_000
+    assert outbox.depth.dropped == 20 * (300 - len(kept)) > 0
+    assert outbox.depth.committed == 20 * 305
+    outbox.close()
+    assert sum(file.stat().st_size for file in path.parent.glob("edge-outbox.db")) <= 250_000
+
+
+def test_an_alarm_gives_way_to_a_newer_alarm_only(path: Path) -> None:
+    outbox = Outbox(path, boot(), 100_000)
+    for i in range(200):
+        append(outbox, alarm(20, NOW + 1000 * i))
+    alarms = seqs(outbox.next_batch(10_000))
+    assert alarms == list(range(200 - len(alarms), 200))
+    for _ in range(100):
+        append(outbox, plain(20))
+    held = [decode(pack.payload) for pack in outbox.next_batch(10_000)]
+    assert [pack.seq for pack in held if pack.readings[0].series == LEVEL] == alarms, "none gives way to telemetry"
+    assert outbox.depth.dropped == 20 * (300 - len(held))
+    outbox.close()
+
+
+@settings(deadline=None, max_examples=30)
+@given(steps=st.lists(st.tuples(st.sampled_from("ppppparr"), st.integers(1, 60), st.integers(0, 200)), max_size=150))
+def test_whatever_comes_it_stays_within_its_bytes_and_every_reading_is_accounted_for(
+    steps: list[tuple[str, int, int]],
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        outbox = Outbox(Path(folder) / "x.db", boot(), 80_000)
+        receipted = 0
+        for what, count, seq in steps:
+            if what == "r":
+                before = outbox.depth.readings
+                outbox.receipted([Receipt(boot=boot().id, stored=[(seq, seq + count)])])
+                receipted += before - outbox.depth.readings
+            else:
+                append(outbox, alarm(count) if what == "a" else plain(count))
+            depth = outbox.depth
+            assert depth.bytes <= 80_000
+            assert depth.committed == depth.readings + depth.dropped + receipted
+            assert sum(len(decode(pack.payload).readings) for pack in outbox.next_batch(1000)) == depth.readings
+        outbox.close()
+
+
+def test_what_was_dropped_is_remembered_over_restarts(path: Path) -> None:
+    outbox = Outbox(path, boot(), BIG)
+    outbox.append([plain()], made_ms=NOW, clock=Clock.SYNCED, sync=False, lost=7)
+    outbox.close()
+    assert Outbox(path, boot(2), BIG).depth.dropped == 7
+
+
+# -- its disk ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_takes_nothing_and_loses_nothing(outbox: Outbox) -> None:
+    append(outbox, plain(5))
+    pages = outbox._db.execute("PRAGMA page_count").fetchone()[0]
+    outbox._db.execute(f"PRAGMA max_page_count = {pages}")
+    before = outbox.depth
+    with pytest.raises(OutboxUnavailable, match="the disk is full"):
+        append(outbox, plain(MAX_PACK_READINGS))
+    assert outbox.depth == before
+    assert outbox.ledger() == {RAIN: 5}
+    outbox._db.execute("PRAGMA max_page_count = 1000000")
+    append(outbox, plain(MAX_PACK_READINGS))
+    assert outbox.ledger() == {RAIN: 5 + MAX_PACK_READINGS}
+
+
+def test_a_folder_that_is_not_there_is_no_damage(tmp_path: Path) -> None:
+    with pytest.raises(OutboxUnavailable):
+        open_outbox(tmp_path / "no" / "edge-outbox.db", boot(), BIG, "now")
+
+
+@pytest.mark.parametrize("what", ["text", "head", "middle", "zeros", "another database"])
+def test_a_damaged_outbox_is_moved_aside_and_a_new_one_begun(path: Path, what: str) -> None:
+    outbox = Outbox(path, boot(), BIG)
+    append(outbox, *(plain(50) for _ in range(100)))
+    outbox.close()
+    whole = path.read_bytes()
+    broken = {
+        "text": b"this is no database\n" * 50,
+        "head": b"\xff" * 100 + whole[100:],
+        "middle": whole[:8192] + b"\xff" * 8192 + whole[16384:],
+        "zeros": bytes(len(whole)),
+    }
+    if what == "another database":
+        path.unlink()
+        with sqlite3.connect(path) as db:
+            db.execute("CREATE TABLE packs (x)")
+        db.close()
+        broken[what] = path.read_bytes()
+    path.write_bytes(broken[what])
+    fresh = open_outbox(path, boot(2), BIG, "20251117T020000Z")
+    assert fresh.depth.packs == 0
+    assert append(fresh, plain())
+    fresh.close()
+    (aside,) = damaged(path)
+    assert aside.name == "edge-outbox.db.damaged-20251117T020000Z"
+    assert aside.read_bytes() == broken[what]
+
+
+def test_an_empty_file_is_a_new_outbox(path: Path) -> None:
+    path.touch()
+    open_outbox(path, boot(), BIG, "now").close()
+    assert damaged(path) == []
+
+
+def test_damage_that_shows_later_is_told_apart_from_a_full_disk(path: Path) -> None:
+    outbox = Outbox(path, boot(), BIG)
+    append(outbox, *(plain(50) for _ in range(100)))
+    outbox._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    outbox._db.execute("PRAGMA cache_size = 0")
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (size - 4096))
+    with pytest.raises(OutboxDamaged):
+        outbox.next_batch(1000)
+    outbox.close()
+
+
+# -- any sequence of events -------------------------------------------------------------------------------------------
+
+
+class Crash(Exception):
+    """The power goes."""
+
+
+class CrashingBoot(Boot):
+    """Sequence numbers that run out in the middle of a transaction."""
+
+    fuse = -1
+    at_crash: Callable[[], None]
+
+    def next_seq(self) -> int:
+        if self.fuse == 0:
+            self.at_crash()
+            raise Crash
+        self.fuse -= 1
+        return super().next_seq()
+
+
+class AnyLife(RuleBasedStateMachine):
+    """Commits, receipts, crashes in the middle of a commit, restarts: what was committed is there until receipted."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="keng-outbox-"))
+        self.lives = 0
+        self.held: dict[tuple[str, int], tuple[bool, int]] = {}  # (boot, seq) → alarm, readings
+        self.ledger: dict[str, int] = {}
+        self.dead = 0
+        self.now = NOW
+        self.start(self.folder / "0.db")
+
+    def start(self, path: Path) -> None:
+        self.lives += 1
+        self.path = path
+        self.boot = CrashingBoot(f"{self.lives:016x}")
+        self.outbox = open_outbox(path, self.boot, BIG, "x")
+        assert damaged(path) == []
+
+    def batches(self, kinds: list[tuple[bool, int]]) -> list[Batch]:
+        made = []
+        for is_alarm, count in kinds:
+            self.now += 1000
+            made.append(alarm(count, self.now) if is_alarm else plain(count, self.now))
+        return made
+
+    kinds = st.lists(st.tuples(st.booleans(), st.integers(1, 30)), min_size=1, max_size=4)
+
+    @rule(kinds=kinds, sync=st.booleans())
+    def commit(self, kinds: list[tuple[bool, int]], sync: bool) -> None:
+        for stored, (is_alarm, count) in zip(append(self.outbox, *self.batches(kinds), sync=sync), kinds, strict=True):
+            pack = decode(stored.payload)
+            self.held[pack.boot, pack.seq] = (is_alarm, count)
+            series = LEVEL if is_alarm else RAIN
+            self.ledger[series] = self.ledger.get(series, 0) + count
+
+    @rule(kinds=kinds, data=st.data())
+    def crash_in_the_middle_of_a_commit(self, kinds: list[tuple[bool, int]], data: st.DataObject) -> None:
+        self.boot.fuse = data.draw(st.integers(0, len(kinds) - 1))
+        left = self.folder / f"{self.lives}.db"
+        self.boot.at_crash = lambda: self.copy_to(left)  # what lies on the disk now is what the next life finds
+        with pytest.raises(Crash):
+            append(self.outbox, *self.batches(kinds))
+        self.outbox.close()
+        self.start(left)
+
+    @rule()
+    def crash_between(self) -> None:
+        left = self.folder / f"{self.lives}.db"
+        self.copy_to(left)
+        self.outbox.close()
+        self.start(left)
+
+    @rule()
+    def restart(self) -> None:
+        self.outbox.close()
+        self.start(self.path)
+
+    def copy_to(self, left: Path) -> None:
+        for suffix in ("", "-wal"):
+            if self.path.with_name(self.path.name + suffix).exists():
+                shutil.copy(self.path.with_name(self.path.name + suffix), left.with_name(left.name + suffix))
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), dead=st.booleans())
+    def receipt(self, data: st.DataObject, dead: bool) -> None:
+        names = data.draw(st.lists(st.sampled_from(sorted(self.held)), min_size=1, unique=True))
+        made = []
+        for run in {run for run, _ in names}:
+            numbers = [seq for name, seq in names if name == run]
+            lost = [DeadLettered(seq=seq, reason="x") for seq in numbers] if dead else []
+            made.append(Receipt(boot=run, stored=[] if dead else to_ranges(numbers), dead=lost))
+        assert len(self.outbox.receipted(made).ids) == len(names)
+        gone = sum(self.held.pop(name)[1] for name in names)
+        self.dead += gone if dead else 0
+
+    @rule(first=st.integers(0, 50), span=st.integers(0, 2**53 - 100))
+    def receipt_of_a_run_that_never_was(self, first: int, span: int) -> None:
+        assert self.outbox.receipted([Receipt(boot="f" * 16, stored=[(first, first + span)])]).ids == []
+
+    @rule(limit=st.integers(1, 5), data=st.data())
+    def a_batch_is_the_head_of_the_rest(self, limit: int, data: st.DataObject) -> None:
+        every = self.outbox.next_batch(1000)
+        under_way = set(data.draw(st.lists(st.sampled_from(every), unique=True))) if every else set()
+        rest = [pack for pack in every if pack not in under_way]
+        assert self.outbox.next_batch(limit, {pack.id for pack in under_way}) == rest[:limit]
+
+    @invariant()
+    def what_was_committed_and_not_receipted_is_there_in_order(self) -> None:
+        there = [decode(pack.payload) for pack in self.outbox.next_batch(1000)]
+        names = [(pack.boot, pack.seq) for pack in there]
+        assert set(names) == set(self.held) and len(names) == len(self.held)
+        alarms = [name for name in names if self.held[name][0]]
+        assert names == sorted(alarms) + sorted(set(names) - set(alarms))
+        assert all(len(pack.readings) == self.held[pack.boot, pack.seq][1] for pack in there)
+
+    @invariant()
+    def the_counts_are_right_in_memory_and_on_disk(self) -> None:
+        depth = self.outbox.depth
+        assert depth == Depth(
+            packs=len(self.held),
+            readings=sum(count for _, count in self.held.values()),
+            oldest_ms=depth.oldest_ms,
+            bytes=depth.bytes,
+            committed=sum(self.ledger.values()),
+            dead=self.dead,
+        )
+        assert inspect(self.path) == (depth, self.ledger)
+
+    def teardown(self) -> None:
+        if hasattr(self, "outbox"):
+            self.outbox.close()
+            shutil.rmtree(self.folder)
+
+
+TestAnyLife = AnyLife.TestCase
+TestAnyLife.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
