@@ -1,0 +1,80 @@
+"""Something played at once by a person at the machine: the node's own device, player and meter, without the node."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import tempfile
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from keng_contracts.commands import Speech
+from keng_contracts.errors import Problem
+from keng_contracts.playback import What
+from keng_loudspeaker.cache import Cache
+from keng_loudspeaker.media import Clip, Media, Unplayable
+from keng_loudspeaker.meter import Hearing
+from keng_loudspeaker.performance import Performance
+from keng_loudspeaker.player import PlayerFailed
+from keng_loudspeaker.settings import LoudspeakerSettings
+from keng_loudspeaker.stage import Stage
+
+Maker = Callable[[Path], Coroutine[Any, Any, Clip]]
+
+
+def spoken(speech: Speech) -> Maker:
+    """Makes a text's clip in a folder."""
+
+    async def make(folder: Path) -> Clip:
+        cache = Cache(folder / "sounds", folder / "spare", 1 << 30)
+        cache.prepare()
+        return await Media(cache, LoudspeakerSettings.model_fields["words_per_minute"].default).clip(speech)
+
+    return make
+
+
+def stored(file: Path) -> Maker:
+    """A file of any kind that mpv plays; how long it lasts is not known before."""
+
+    path = file.absolute()
+
+    async def make(_folder: Path) -> Clip:
+        return Clip(path, math.inf, ((0.0, math.inf),))
+
+    return make
+
+
+async def aloud(device: str, make: Maker, tell: Callable[[str], None]) -> None:
+    """Play it on ``device`` and tell what was heard; raises :class:`Problem` if nothing was."""
+    with tempfile.TemporaryDirectory(prefix="keng-") as name:
+        folder = Path(name)
+        stage = Stage(f"aloud-{os.getpid()}", device, folder, latency_ms=20, volume=100)
+        running = asyncio.create_task(stage.run())
+        try:
+            clip = await make(folder)
+            await stage.opened(15.0)
+            began_s = time.monotonic()
+
+            def say(what: What, item: int, *, reason: str = "", hearing: Hearing | None = None) -> None:
+                heard = ""
+                if hearing is not None and hearing.first_s is not None:
+                    after_ms = (hearing.first_s - began_s) * 1000
+                    heard = f", first sample after {after_ms:.0f} ms, {hearing.sounded_s:.1f} s of sound"
+                    heard += f" at {hearing.level_dbfs} dBFS"
+                tell(f"{what.value} on {stage.device or 'no device'}{f' ({reason})' if reason else ''}{heard}")
+
+            performance = Performance([lambda: _same(clip)], stage, say)
+            if not await performance.start():
+                raise Problem("nothing was heard", where=stage.device, todo="run 'keng loudspeaker check'")
+        except (Unplayable, PlayerFailed) as error:
+            raise Problem(str(error), where=f"device {device}", todo="run 'keng loudspeaker check'") from None
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+
+async def _same(clip: Clip) -> Clip:
+    return clip

@@ -1,0 +1,115 @@
+"""What the node must remember over a restart: the counters it has obeyed, the jobs that have ended, the refusals.
+
+One small SQLite file, written through to the disk before anything is played: a command that was obeyed can't be played
+back to the node after a power cut.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from keng_contracts.errors import Problem
+from keng_loudspeaker.playlist import MAX_ENDED
+
+log = logging.getLogger(__name__)
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS counter (issuer TEXT PRIMARY KEY, ctr INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS ended (number INTEGER PRIMARY KEY AUTOINCREMENT, play TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS refused (count INTEGER NOT NULL);
+"""
+
+
+def open_database(path: Path, schema: str, loses: str) -> sqlite3.Connection:
+    """Open or make a database that is written through. A damaged one is moved aside, with a line that says what is lost
+    by it: a loudspeaker goes on. Raises :class:`Problem` if the folder can't be used at all."""
+    for attempt in (1, 2):
+        database = None
+        try:
+            database = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
+            database.execute("PRAGMA journal_mode=WAL")
+            database.execute("PRAGMA synchronous=FULL")
+            if database.execute("PRAGMA quick_check").fetchone()[0] != "ok":
+                raise sqlite3.DatabaseError("damaged")
+            database.executescript(schema)
+            return database
+        except sqlite3.OperationalError as error:
+            raise Problem(f"can't be opened ({error})", where=str(path), todo="check owner, mode and room") from None
+        except sqlite3.DatabaseError as error:
+            if database is not None:
+                database.close()
+            if attempt == 2:
+                break
+            aside = path.with_name(f"{path.name}.damaged-{int(time.time())}")
+            path.rename(aside)
+            for companion in (f"{path.name}-wal", f"{path.name}-shm"):
+                path.with_name(companion).unlink(missing_ok=True)
+            log.error("%s is damaged (%s) and was moved to %s: %s", path, error, aside.name, loses)
+    raise Problem("can't be made", where=str(path), todo="check the disk")
+
+
+class Memory:
+    """The file, and in memory what it holds. A disk that takes nothing must not silence a siren: what could not be
+    written still holds until the node ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = open_database(path, _SCHEMA, "commands of the last hour could be repeated")
+        self._counters: dict[str, int] = dict(self._db.execute("SELECT issuer, ctr FROM counter"))
+        row = self._db.execute("SELECT count FROM refused").fetchone()
+        self.refused: int = row[0] if row else 0
+        self._refused_kept = self.refused
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """The highest counter obeyed, by issuer."""
+        return MappingProxyType(self._counters)
+
+    def ended(self) -> list[str]:
+        """Names of jobs that have ended, the oldest first."""
+        return [play for (play,) in self._db.execute("SELECT play FROM ended ORDER BY number")]
+
+    def obey(self, issuer: str, counter: int, ended: Iterable[str] = ()) -> None:
+        """Remember a command and the jobs that it ends; durable when it returns."""
+        self._counters[issuer] = max(counter, self._counters.get(issuer, 0))
+        with self._writing() as db:
+            db.execute("INSERT OR REPLACE INTO counter VALUES (?, ?)", (issuer, self._counters[issuer]))
+            self._end(db, ended)
+
+    def end(self, ended: Iterable[str]) -> None:
+        """Remember jobs that have ended."""
+        with self._writing() as db:
+            self._end(db, ended)
+
+    def keep_refused(self) -> None:
+        """Write the count of refusals, if it has changed."""
+        if self.refused != self._refused_kept:
+            with self._writing() as db:
+                db.execute("DELETE FROM refused")
+                db.execute("INSERT INTO refused VALUES (?)", (self.refused,))
+                self._refused_kept = self.refused
+
+    def close(self) -> None:
+        self.keep_refused()
+        self._db.close()
+
+    @staticmethod
+    def _end(db: sqlite3.Connection, ended: Iterable[str]) -> None:
+        db.executemany("INSERT OR REPLACE INTO ended (play) VALUES (?)", [(play,) for play in ended])
+        db.execute("DELETE FROM ended WHERE number <= (SELECT max(number) FROM ended) - ?", (MAX_ENDED,))
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield self._db
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            log.error("what was obeyed can't be written down (%s): going on from memory; free the disk", error)

@@ -1,0 +1,353 @@
+"""The node: hears commands, decides, plays, and says what happened. The rim around the pure parts.
+
+A command's way: broker → :mod:`obey` (may it?) → :mod:`playlist` (now, later, instead of what?) → :mod:`memory` (its
+number on disk) → :mod:`performance` (sound) → :mod:`evidence` (what was heard) → broker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Coroutine, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import Counter
+
+from keng_contracts.commands import Audience, Command, Play, Siren, Stop
+from keng_contracts.errors import Problem
+from keng_contracts.playback import What
+from keng_contracts.registry import Registry
+from keng_contracts.status import SpeakerStatus
+from keng_contracts.topics import BadTopic, Channel, Kind, Topic, is_slug
+from keng_loudspeaker.cache import Cache
+from keng_loudspeaker.evidence import Courier, Outbox
+from keng_loudspeaker.media import Media
+from keng_loudspeaker.memory import Memory
+from keng_loudspeaker.meter import Hearing
+from keng_loudspeaker.obey import Refused, decide
+from keng_loudspeaker.performance import Performance
+from keng_loudspeaker.playlist import Already, Cut, Drop, Effect, Job, Playlist, Start, Wait, Why
+from keng_loudspeaker.reports import VERSION, Clockwork, Evidence, Order, StatusBoard
+from keng_loudspeaker.settings import LoudspeakerSettings
+from keng_loudspeaker.stage import Stage
+from keng_runtime import mqtt
+from keng_runtime.clock import new_boot_id, now_ms
+from keng_runtime.credentials import Credentials
+from keng_runtime.mqtt import Link, Message, Will
+from keng_runtime.registry import RegistryCopy
+from keng_runtime.service import notify, until
+
+log = logging.getLogger(__name__)
+
+ACCEPTED = Counter("keng_loudspeaker_commands_accepted_total", "Commands obeyed", ["action"])
+REFUSED = Counter("keng_loudspeaker_commands_refused_total", "Commands not obeyed", ["reason"])
+
+#: Commands wait at the broker for this long while the link is down.
+SESSION_EXPIRY_S = 300
+#: Refusals that are told one by one: so many at once, and one more each so many seconds. All are counted. Whoever
+#: floods a node with forgeries must not fill its disk or push out true evidence.
+TOLD_AT_ONCE, TOLD_EVERY_S = 20, 3.0
+
+
+async def main(settings: LoudspeakerSettings, stop: asyncio.Event) -> None:
+    """Serve until ``stop``. Refuses to start without credentials; waits for broker, sound server and player."""
+    credentials = Credentials.open(settings.broker.credentials)
+    me = credentials.identity
+    if not is_slug(me):
+        raise Problem(f"{me!r} is no name for a loudspeaker", where=str(credentials.folder), todo="provision it again")
+    trust = credentials.trust()
+    boot, clock = new_boot_id(), Clockwork(settings.clock == "trusted")
+    run = run_folder(settings.state)
+
+    def topic(channel: Channel) -> str:
+        return str(Topic(settings.commune, Kind.SPEAKER, me, channel))
+
+    gone = SpeakerStatus(state="offline", version=VERSION, boot=boot).model_dump_json().encode()
+    link = Link(
+        settings.broker,
+        receive_maximum=50,
+        session_expiry_s=SESSION_EXPIRY_S,
+        will=Will(topic(Channel.STATUS), gone),
+    )
+    memory = Memory(settings.state / "obeyed.sqlite")
+    outbox = Outbox(settings.state / "evidence.sqlite", settings.evidence_events)
+    cache = Cache(settings.state / "sounds", run / "sounds", settings.cache_mb << 20)
+    cache.prepare()
+    async with link:
+        courier = Courier(outbox, link, topic(Channel.PLAYBACK))
+        status_file = settings.state / "status.json"
+        board = StatusBoard(link, topic(Channel.STATUS), status_file, boot, clock, settings.volume)
+        node = Node(
+            me=Audience(settings.commune, me, frozenset()),
+            link=link,
+            registry=RegistryCopy(trust, settings.state / "registry.jws"),
+            memory=memory,
+            stage=Stage(me, settings.device, run, latency_ms=settings.latency_ms, volume=settings.volume),
+            media=Media(cache, settings.words_per_minute),
+            clock=clock,
+            courier=courier,
+            evidence=Evidence(boot, clock, courier),
+            board=board,
+        )
+        notify("READY=1")
+        try:
+            # The node leaves first and the device after it, so that what is cut is told as cut, with its level.
+            jobs = (node.stage.run(), courier.run(), board.keep(), node.listen(), node.leave_when(stop))
+            await until(asyncio.Event(), *jobs)
+        finally:
+            await node.close()
+
+
+def run_folder(state: Path) -> Path:
+    """Where sockets live: systemd's runtime directory, or a folder beside the state; raises :class:`Problem`."""
+    run = Path(os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0] or state / "run")
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Problem(f"can't be made ({error.strerror})", where=str(run), todo="check its owner and mode") from None
+    return run
+
+
+class Allowance:
+    """``at_once`` in a burst, and one more every ``every_s``. Pure."""
+
+    def __init__(self, at_once: int, every_s: float) -> None:
+        self._at_once = self._left = float(at_once)
+        self._every_s = every_s
+        self._then_s: float | None = None
+
+    def take(self, now_s: float) -> bool:
+        if self._then_s is not None:
+            self._left = min(self._at_once, self._left + (now_s - self._then_s) / self._every_s)
+        self._then_s = now_s
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+@dataclass(kw_only=True)
+class Node:
+    """One loudspeaker. ``me`` has its zones once there is a registry."""
+
+    me: Audience
+    link: Link
+    registry: RegistryCopy
+    memory: Memory
+    stage: Stage
+    media: Media
+    clock: Clockwork
+    courier: Courier
+    evidence: Evidence
+    board: StatusBoard
+
+    def __post_init__(self) -> None:
+        self._trust = self.link.credentials.trust()
+        self._playlist = Playlist.remembering(self.memory.ended())
+        self._orders: dict[str, Order] = {}
+        self._playing: dict[str, tuple[Performance, asyncio.Task[bool]]] = {}
+        self._tell_refusals = Allowance(TOLD_AT_ONCE, TOLD_EVERY_S)
+        self._leaving = False
+        self._background: set[asyncio.Task[None]] = set()
+        self.stage.changed = self._show
+
+    # -- hearing ------------------------------------------------------------------------------------------------
+
+    async def listen(self) -> None:
+        """Hear and obey."""
+        self.link.at_every_connect(self._connected)
+        self._subscribe(Topic(self.me.commune, Kind.REGISTRY))
+        self._subscribe(Topic(self.me.commune, Kind.SPEAKER, self.me.node, Channel.COMMAND))
+        self._subscribe(Topic(self.me.commune, Kind.SPEAKER, self.me.node, Channel.PLAYBACK_RECEIPT))
+        self._follow(self.registry.current)
+        async for message in self.link.messages():
+            if self._leaving:
+                return  # not acknowledged: the broker keeps it for our next run
+            self._hear(message)
+            message.ack()
+
+    def _hear(self, message: Message) -> None:
+        try:
+            topic = Topic.parse(message.topic)
+        except BadTopic:
+            return
+        if topic.kind is Kind.REGISTRY:
+            if self.registry.offer(message.payload):
+                self._follow(self.registry.current)
+        elif topic.channel is Channel.PLAYBACK_RECEIPT:
+            self.courier.receipted(message.payload)
+        elif topic.kind is Kind.SPEAKER or topic.id in self.me.zones:
+            self._command(message.payload)
+
+    def _connected(self) -> None:
+        self.board.publish()
+        self.courier.connected()
+
+    def _follow(self, registry: Registry | None) -> None:
+        """Take what concerns us from the registry: our zones, and the sirens that may be ordered."""
+        if registry is None:
+            log.warning("no registry yet: obeying commands to this loudspeaker and to the whole commune only")
+            return
+        if registry.commune.id != self.me.commune:
+            log.error("the registry is that of %s, not of our commune; left aside", registry.commune.id)
+            return
+        here = next((speaker for speaker in registry.speakers if speaker.id == self.me.node), None)
+        if here is None:
+            log.error("the registry of %s knows no loudspeaker %s", registry.commune.name, self.me.node)
+        zones = frozenset(here.zones if here else ())
+        self.me = Audience(self.me.commune, self.me.node, zones)
+        for zone in sorted(zones):
+            self._subscribe(Topic(self.me.commune, Kind.ZONE, zone, Channel.COMMAND))
+        sirens = [
+            Siren(pattern=s.id, blasts=s.blasts, blast_s=s.blast_s, gap_s=s.gap_s, repeats=s.repeats)
+            for s in registry.sirens
+        ]
+        self._in_background(self.media.make_ready(sirens))
+        self._show()
+
+    def _subscribe(self, topic: Topic) -> None:
+        self._in_background(self._subscribed(str(topic)))
+
+    async def _subscribed(self, topic: str) -> None:
+        try:
+            await self.link.subscribe(topic)
+        except mqtt.Refused as error:
+            log.error("%s can't be heard: %s; check the broker's acl", topic, error)
+
+    # -- deciding -----------------------------------------------------------------------------------------------
+
+    def _command(self, token: bytes) -> None:
+        came_s = time.monotonic()
+        verdict = decide(
+            token,
+            trust=self._trust,
+            me=self.me,
+            counters=self.memory.counters,
+            now_s=now_ms() / 1000,
+            clock=self.clock.state(),
+        )
+        if isinstance(verdict, Refused):
+            self._refuse(verdict, came_s)
+        else:
+            self._obey(verdict.command, came_s)
+
+    def _refuse(self, verdict: Refused, now_s: float) -> None:
+        self.memory.refused += 1
+        REFUSED.labels(verdict.reason.value).inc()
+        if self._tell_refusals.take(now_s):
+            log.warning("refused a command: %s (%s)", verdict.reason.value, verdict.detail)
+            self.evidence.refused(verdict)
+        self._show()
+
+    def _obey(self, command: Command, came_s: float) -> None:
+        ACCEPTED.labels(command.action.do).inc()
+        match command.action:
+            case Play() as play:
+                effects = self._playlist.offer(Job(play.play, play.priority, play.rank), came_s)
+                order = Order(play, command.jti, came_s)
+                if not any(isinstance(effect, Already) for effect in effects):
+                    self._orders[play.play] = order
+                reasons = {Already: "already", Wait: "waiting"}
+                reason = next((reasons[type(e)] for e in effects if type(e) in reasons), "")
+                log.warning("%s orders %s%s", command.iss, play.play, f" ({reason})" if reason else "")
+                self.evidence.accepted(order, reason)
+            case Stop(play=name):
+                effects = self._playlist.stop(name, came_s)
+                log.warning("%s stops %s", command.iss, name or "everything")
+                self.evidence.stop_accepted(name, command.jti)
+        over = [effect.play for effect in effects if isinstance(effect, Cut | Drop)]
+        if isinstance(command.action, Stop) and command.action.play:
+            over.append(command.action.play)
+        self.memory.obey(command.iss, command.ctr, over)  # on disk before anything sounds
+        self._act(effects)
+
+    # -- playing ------------------------------------------------------------------------------------------------
+
+    def _act(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Start(play):
+                    self._start(self._orders[play])
+                case Cut(play, why, by):
+                    del self._orders[play]
+                    self._playing[play][0].cut(f"{why.value}: {by}" if by else why.value)
+                case Drop(play, why):
+                    self.evidence.dropped(self._orders.pop(play), why.value)
+        self._show()
+
+    def _start(self, order: Order) -> None:
+        def say(what: What, item: int, *, reason: str = "", hearing: Hearing | None = None) -> None:
+            self.evidence.step(order, what, item, reason, hearing)
+
+        clips = [partial(self.media.clip, item) for item in order.play.items]
+        performance = Performance(clips, self.stage, say)
+        task = performance.start()
+        self._playing[order.play.play] = (performance, task)
+        task.add_done_callback(lambda done: self._ended(order, performance, done))
+
+    def _ended(self, order: Order, performance: Performance, task: asyncio.Task[bool]) -> None:
+        """A performance is over: by itself, or cut. A job of which nothing was heard may be ordered again."""
+        name, heard = order.play.play, False
+        if name in self._playing and self._playing[name][0] is performance:
+            del self._playing[name]
+        if task.cancelled():  # the playlist knows: it has cut it
+            if not performance.began:
+                self.evidence.dropped(order, performance.why)
+            return
+        if (fault := task.exception()) is not None:
+            log.error("playing %s failed: %r", name, fault)
+            self.evidence.broken(order, f"fault: {type(fault).__name__}")
+        else:
+            heard = task.result()
+        if self._orders.get(name) is order:
+            del self._orders[name]
+            if heard:
+                self.memory.end([name])
+            self._act(self._playlist.ended(name, time.monotonic(), again=not heard))
+
+    def _show(self) -> None:
+        playing = self._playlist.playing
+        self.board.set(
+            device=self.stage.device,
+            playing=playing.play if playing else "",
+            refused=self.memory.refused,
+            zones=self.me.zones,
+        )
+
+    # -- going --------------------------------------------------------------------------------------------------
+
+    async def leave_when(self, stop: asyncio.Event) -> None:
+        """Once told to stop: obey nothing more, silence what sounds, and say so."""
+        await stop.wait()
+        self._leaving = True
+        tasks = []
+        for name, order in self._orders.items():
+            if name in self._playing:
+                performance, task = self._playing[name]
+                performance.cut(Why.NODE_STOPPED.value)
+                tasks.append(task)
+            else:
+                self.evidence.dropped(order, Why.NODE_STOPPED.value)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Leave nothing behind."""
+        self.stage.changed = lambda: None
+        tasks: list[asyncio.Task[Any]] = [*self._background, *(task for _, task in self._playing.values())]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.courier.work()
+        await self.board.offline()
+        self.courier.close()
+        self.memory.close()
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)

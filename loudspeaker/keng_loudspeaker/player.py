@@ -1,0 +1,223 @@
+"""mpv as a child, spoken to over its JSON IPC on a socket pair: no socket file, and mpv ends when we do.
+
+Every job gets a fresh mpv, and one idle spare is kept spawned ahead, so that a start does not wait for a process and no
+job inherits anything from the one before (mpv could not resume after 12 h of pause, #6544).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import logging
+import socket
+from asyncio import StreamReader, StreamWriter
+from asyncio.subprocess import Process
+from pathlib import Path
+from typing import Any
+
+from keng_contracts.errors import Problem
+from keng_loudspeaker import children
+from keng_loudspeaker.sound import Sound
+
+log = logging.getLogger(__name__)
+
+#: mpv answers within this time, or it hangs.
+ANSWER_S = 2.0
+#: The spare is looked at this often, and made so long after the last one was taken.
+LOOK_S, REFILL_S = 30.0, 0.5
+
+
+class PlayerFailed(Exception):
+    """The player died, hangs or can't play; the message is the reason in evidence."""
+
+
+class Mpv:
+    """One mpv. It plays one file at a time."""
+
+    def __init__(self, child: Process, reader: StreamReader, writer: StreamWriter) -> None:
+        self._child = child
+        self._writer = writer
+        self._ids = itertools.count(1)
+        self._asked: dict[int, asyncio.Future[Any]] = {}
+        self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._complaint = ""
+        self._reading = asyncio.create_task(self._read(reader))
+
+    @classmethod
+    async def spawn(cls, sound: Sound, volume: int) -> Mpv:
+        """Start an idle mpv; raises :class:`Problem` if it is not installed."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                child = await children.start(
+                    *("mpv", "--no-config", "--load-scripts=no", "--ytdl=no", "--idle=yes", "--no-terminal"),
+                    *("--no-video", "--audio-display=no", "--cache=no", "--gapless-audio=no", "--volume-max=100"),
+                    *(f"--volume={volume}", "--ao=pulse", f"--audio-device=pulse/{sound.sink}"),
+                    *("--pulse-buffer=40", "--audio-client-name=keng-loudspeaker"),
+                    f"--input-ipc-client=fd://{theirs.fileno()}",
+                    env=sound.env,
+                    pass_fds=[theirs.fileno()],
+                )
+            except BaseException:
+                ours.close()
+                raise
+        reader, writer = await asyncio.open_connection(sock=ours)
+        return cls(child, reader, writer)
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._child.returncode is None and not self._reading.done()
+
+    async def ready(self) -> None:
+        """Wait until it answers; raises :class:`PlayerFailed`."""
+        await self.ask("request_log_messages", "error", within_s=10.0)
+
+    async def play(self, path: Path) -> None:
+        """Begin to play a file; :meth:`ended` tells of its end. Raises :class:`PlayerFailed`."""
+        self._ended = asyncio.get_running_loop().create_future()
+        await self.ask("loadfile", str(path))
+
+    async def ended(self, within_s: float) -> bool:
+        """Whether the file ends within this time; raises :class:`PlayerFailed` if it does so for another reason than
+        that it is over."""
+        try:
+            reason = await asyncio.wait_for(asyncio.shield(self._ended), within_s)
+        except TimeoutError:
+            return False
+        if reason != "eof":
+            raise PlayerFailed(reason)
+        return True
+
+    async def alive_still(self) -> None:
+        """Raises :class:`PlayerFailed` unless it answers."""
+        await self.ask("get_property", "idle-active")
+
+    async def ask(self, *command: str, within_s: float = ANSWER_S) -> Any:
+        """Run a command (mpv(1), JSON IPC) and return its data."""
+        number = next(self._ids)
+        self._asked[number] = future = asyncio.get_running_loop().create_future()
+        try:
+            if self._reading.done():
+                raise PlayerFailed("player-died")
+            self._writer.write(json.dumps({"command": command, "request_id": number}).encode() + b"\n")
+            answer = await asyncio.wait_for(future, within_s)
+        except TimeoutError:
+            raise PlayerFailed("player-hangs") from None
+        except OSError:
+            raise PlayerFailed("player-died") from None
+        finally:
+            self._asked.pop(number, None)
+        if answer.get("error") != "success":
+            raise PlayerFailed(f"player-error: {answer.get('error')}")
+        return answer.get("data")
+
+    def silence(self) -> None:
+        """End it at once: the sound stops with it."""
+        children.kill(self._child)
+
+    async def close(self) -> None:
+        self.silence()
+        self._reading.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._reading
+        self._writer.close()
+        await self._child.wait()
+
+    async def _read(self, reader: StreamReader) -> None:
+        try:
+            while line := await reader.readline():
+                with contextlib.suppress(ValueError):
+                    self._take(json.loads(line))
+        except (OSError, ValueError):
+            pass  # a broken pipe, or a line beyond all measure: as good as dead
+        finally:
+            self._end("player-died")
+            for future in self._asked.values():
+                if not future.done():
+                    future.set_exception(PlayerFailed("player-died"))
+
+    def _take(self, message: dict[str, Any]) -> None:
+        future = self._asked.get(message.get("request_id", 0))
+        if future is not None and "error" in message:
+            if not future.done():
+                future.set_result(message)
+        elif message.get("event") == "log-message":
+            self._complaint = str(message.get("text", "")).strip()[:120]
+        elif message.get("event") == "end-file":
+            reason = message.get("reason")
+            problem = message.get("file_error") or reason
+            self._end("eof" if reason == "eof" else f"player-error: {self._complaint or problem}")
+
+    def _end(self, reason: str) -> None:
+        if not self._ended.done():
+            self._ended.set_result(reason)
+
+
+class Players:
+    """Hands out fresh players, one always ready ahead."""
+
+    def __init__(self, sound: Sound, volume: int) -> None:
+        self._sound = sound
+        self._volume = volume
+        self._spare: Mpv | None = None
+        self._taken = asyncio.Event()
+        self._keeping: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Players:
+        self._spare = await self._fresh()
+        self._keeping = asyncio.create_task(self._keep_one_ready())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._keeping is not None:
+            self._keeping.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeping
+        await self._discard()
+
+    async def take(self) -> Mpv:
+        """A fresh player, the taker's to close; raises :class:`PlayerFailed` and :class:`Problem`."""
+        self._taken.set()
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            if spare.alive:
+                return spare
+            await spare.close()
+        return await self._fresh()
+
+    async def _fresh(self) -> Mpv:
+        mpv = await Mpv.spawn(self._sound, self._volume)
+        try:
+            await mpv.ready()
+        except BaseException:
+            await mpv.close()
+            raise
+        return mpv
+
+    async def _discard(self) -> None:
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            await spare.close()
+
+    async def _keep_one_ready(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._taken.wait(), LOOK_S)
+                self._taken.clear()
+                await asyncio.sleep(REFILL_S)  # the job that took it is just beginning, and comes first
+            try:
+                if self._spare is None:
+                    self._spare = await self._fresh()
+                else:
+                    await self._spare.alive_still()
+            except (PlayerFailed, Problem) as failure:
+                log.error("the spare player failed: %s", failure)
+                await self._discard()
+                await asyncio.sleep(ANSWER_S)
+                self._taken.set()

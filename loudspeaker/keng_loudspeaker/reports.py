@@ -1,0 +1,199 @@
+"""What the node says about itself: evidence of every step, and its status."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from prometheus_client import Counter, Histogram
+
+from keng_contracts.commands import Play, Refusal
+from keng_contracts.playback import PlaybackEvent, What
+from keng_contracts.status import SpeakerStatus
+from keng_contracts.telemetry import Clock
+from keng_loudspeaker.evidence import Courier
+from keng_loudspeaker.meter import Hearing
+from keng_loudspeaker.obey import Refused
+from keng_runtime.clock import clock_state, now_ms
+from keng_runtime.files import write_atomically
+from keng_runtime.mqtt import Link
+
+log = logging.getLogger(__name__)
+
+VERSION = version("keng-loudspeaker")
+STEPS = Counter("keng_loudspeaker_playback_steps_total", "Steps of playback", ["what"])
+START = Histogram(
+    "keng_loudspeaker_start_seconds",
+    "From a command's arrival to its first sample",
+    buckets=(0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2, 5, 15),
+)
+
+#: The status is published again after this time even if nothing has changed.
+STATUS_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A job that was accepted: what to play, whose command it was, and when it came (monotonic seconds)."""
+
+    play: Play
+    command: str
+    came_s: float
+
+
+class Clockwork:
+    """How far this machine's clock is trusted; ``trusted`` is the operator's word for it."""
+
+    def __init__(self, trusted: bool) -> None:
+        self._trusted = trusted
+
+    def state(self) -> Clock:
+        state = clock_state()
+        return Clock.HOLDOVER if self._trusted and state is Clock.UNKNOWN else state
+
+
+class Evidence:
+    """Gives each step its number and hands it to the courier."""
+
+    def __init__(self, boot: str, clock: Clockwork, courier: Courier) -> None:
+        self._boot = boot
+        self._clock = clock
+        self._courier = courier
+        self._seq = 0
+
+    def accepted(self, order: Order, reason: str) -> None:
+        self._of(order, What.ACCEPTED, reason=reason)
+
+    def stop_accepted(self, play: str, command: str) -> None:
+        self._say(What.ACCEPTED, play=play, command=command, reason="stop")
+
+    def refused(self, verdict: Refused) -> None:
+        command = verdict.command
+        play = command.action if command is not None and isinstance(command.action, Play) else None
+        # What a key may not sign says nothing about an alert either.
+        cause = play.cause if play is not None and verdict.reason is not Refusal.NOT_ALLOWED else None
+        self._say(
+            What.REFUSED,
+            reason=verdict.reason.value,
+            command=command.jti if command else "",
+            play=command.action.play if command else "",
+            priority=play.priority if play else None,
+            exercise=play.exercise if play else False,
+            cause=cause,
+        )
+
+    def dropped(self, order: Order, reason: str) -> None:
+        """A job that never began."""
+        self._of(order, What.CUT, reason=reason)
+
+    def broken(self, order: Order, reason: str) -> None:
+        """A job that ended by a fault of ours."""
+        self._of(order, What.FAILED, reason=reason)
+
+    def step(self, order: Order, what: What, item: int, reason: str, hearing: Hearing | None) -> None:
+        """A step of one item, with what was heard of it."""
+        first_s = hearing.first_s if hearing is not None else None
+        started = what is What.STARTED
+        level = None if hearing is None else hearing.onset_dbfs if started else hearing.level_dbfs
+        if started and item == 0 and first_s is not None:
+            START.observe(max(0.0, first_s - order.came_s))
+        told = "" if hearing is None or level is None else f", {hearing.sounded_s:.1f} s of sound at {level} dBFS"
+        log.info("%s: item %d %s%s%s", order.play.play, item, what.value, f" ({reason})" if reason else "", told)
+        self._of(
+            order,
+            what,
+            item=item,
+            kind=order.play.items[item].kind,
+            reason=reason,
+            first_sample_ms=None if first_s is None else now_ms() - round((time.monotonic() - first_s) * 1000),
+            level_dbfs=level,
+            sounded_s=None if hearing is None or started else hearing.sounded_s,
+        )
+
+    def _of(self, order: Order, what: What, **more: object) -> None:
+        play = order.play
+        about = {"play": play.play, "priority": play.priority, "exercise": play.exercise, "cause": play.cause}
+        self._say(what, command=order.command, **about, **more)
+
+    def _say(self, what: What, **more: object) -> None:
+        STEPS.labels(what.value).inc()
+        event = PlaybackEvent.model_validate(
+            {
+                "boot": self._boot,
+                "seq": self._seq,
+                "at_ms": now_ms(),
+                "clock": self._clock.state(),
+                "what": what,
+                **more,
+            }
+        )
+        self._seq += 1
+        self._courier.add(event)
+
+
+class StatusBoard:
+    """The retained status: published when something changed and from time to time, and written into a file for
+    ``keng loudspeaker status``."""
+
+    def __init__(self, link: Link, topic: str, file: Path, boot: str, clock: Clockwork, volume: int) -> None:
+        self._link = link
+        self._topic = topic
+        self._file = file
+        self._clock = clock
+        self._now = SpeakerStatus(state="online", version=VERSION, boot=boot, volume=volume)
+        self._zones: list[str] = []
+        self._due_s = 0.0
+        self._written = ""
+
+    def set(self, *, device: str, playing: str, refused: int, zones: frozenset[str]) -> None:
+        """What is now. A change of what sounds is published at once, a count within a second."""
+        now = self._now.model_copy(update={"device": device, "playing": playing, "refused": refused})
+        audible = (now.device, now.playing) != (self._now.device, self._now.playing)
+        counted = now.refused != self._now.refused
+        self._now, self._zones = now, sorted(zones)
+        if audible:
+            self.publish()
+        elif counted:
+            self._due_s = min(self._due_s, time.monotonic() + 1.0)
+
+    def publish(self) -> None:
+        if self._link.connected:
+            self._send("online")
+
+    async def offline(self) -> None:
+        """The last word; waits until the broker has it, though not for long."""
+        if self._link.connected:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.wait([self._send("offline")]), 1.0)
+
+    async def keep(self) -> None:
+        """Publish what is due, and keep the file up to date, until cancelled."""
+        while True:
+            await asyncio.sleep(0.5)
+            if time.monotonic() >= self._due_s:
+                self.publish()
+            await self._write()
+
+    def _send(self, state: str) -> asyncio.Future[None]:
+        said = self._now.model_copy(update={"state": state, "at_ms": now_ms(), "clock": self._clock.state()})
+        sent = self._link.send(self._topic, said.model_dump_json().encode(), retain=True)
+        sent.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._due_s = time.monotonic() + STATUS_S
+        return sent
+
+    async def _write(self) -> None:
+        known = self._now.model_dump(mode="json", exclude={"at_ms"})
+        known |= {"clock": self._clock.state(), "connected": self._link.connected, "zones": self._zones}
+        if (text := json.dumps(known)) == self._written:
+            return
+        self._written = text
+        try:
+            await asyncio.to_thread(write_atomically, self._file, json.dumps({**known, "at_ms": now_ms()}).encode())
+        except OSError as error:
+            log.warning("the status can't be written down (%s)", error.strerror)

@@ -1,0 +1,39 @@
+"""Settings of a loudspeaker node."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from keng_contracts.registry import Slug
+from keng_runtime.settings import ServiceSettings
+
+
+class LoudspeakerSettings(ServiceSettings):
+    """What the node is called stands in its certificate, its zones in the registry; here is only how it runs."""
+
+    model_config = SettingsConfigDict(env_prefix="KENG_LOUDSPEAKER_")
+
+    commune: Slug = Field(description="commune that this loudspeaker belongs to", examples=["quang-tho"])
+    device: str = Field(
+        "auto",
+        min_length=1,
+        description="where sound goes: 'auto' (the sound server's default sink, else the sound card, else a silent "
+        "sink in real time), a sink's name as 'pactl list short sinks' has it, or 'null' (a silent sink)",
+    )
+    volume: int = Field(100, ge=0, le=100, description="volume of everything that is played, in percent")
+    words_per_minute: int = Field(150, ge=80, le=300, description="how fast texts are spoken")
+    clock: Literal["kernel", "trusted"] = Field(
+        "kernel",
+        description="whether commands are checked for their time: 'kernel' while the kernel says that NTP keeps this "
+        "clock, 'trusted' always (a clock that is kept from outside: by a virtual machine's host, by GPS)",
+    )
+    cache_mb: int = Field(500, ge=10, description="room for sounds that are kept, in megabytes")
+    evidence_events: int = Field(
+        20_000, ge=100, description="playback events kept at most until the console has receipted them"
+    )
+    latency_ms: int = Field(
+        20, ge=5, le=500, description="latency asked of the sound server; more if a weak machine stutters"
+    )

@@ -1,0 +1,90 @@
+"""The open device with what hangs on it: our sink, the ears on it, and players. Reopened whenever it is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from keng_contracts.errors import Problem
+from keng_loudspeaker.meter import Ears, listen
+from keng_loudspeaker.player import PlayerFailed, Players
+from keng_loudspeaker.sound import Sound, open_sound
+
+log = logging.getLogger(__name__)
+
+RETRY_MIN_S, RETRY_MAX_S = 0.5, 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A device that can be played on and listened to."""
+
+    sound: Sound
+    ears: Ears
+    players: Players
+
+
+class Stage:
+    """Owns the device: one process does, so that nobody else holds it when a siren is due."""
+
+    def __init__(self, node: str, device: str, folder: Path, *, latency_ms: int, volume: int) -> None:
+        self._node = node
+        self._device = device
+        self._folder = folder
+        self._latency_ms = latency_ms
+        self._volume = volume
+        self._open: Open | None = None
+        self._opened = asyncio.Event()
+        self.changed: Callable[[], None] = lambda: None
+
+    @property
+    def device(self) -> str:
+        """The device that is open, empty while there is none."""
+        return self._open.sound.device if self._open else ""
+
+    async def opened(self, within_s: float) -> Open:
+        """The open device; raises :class:`PlayerFailed` if there is none within this time."""
+        try:
+            await asyncio.wait_for(self._opened.wait(), within_s)
+        except TimeoutError:
+            raise PlayerFailed("no-sound-device") from None
+        assert self._open is not None
+        return self._open
+
+    async def run(self) -> None:
+        """Keep the device open until cancelled."""
+        retry_s, complaint = RETRY_MIN_S, ""
+        while True:
+            try:
+                async with (
+                    open_sound(self._node, self._device, self._folder, self._latency_ms) as sound,
+                    listen(sound) as ears,
+                    Players(sound, self._volume) as players,
+                ):
+                    log.info("playing on %s, through the sink %s", sound.device, sound.sink)
+                    retry_s, complaint = RETRY_MIN_S, ""
+                    self._set(Open(sound, ears, players))
+                    await ears.lost.wait()
+                    self._set(None)
+                    log.error("%s", Problem("the sound device is lost", where=sound.device, retried=True))
+            except (Problem, PlayerFailed, OSError) as error:
+                if str(error) != complaint:  # once, not with every try
+                    complaint = str(error)
+                    log.error("no sound: %s", error)
+            finally:
+                self._set(None)
+            await asyncio.sleep(retry_s)
+            retry_s = min(2 * retry_s, RETRY_MAX_S)
+
+    def _set(self, open_: Open | None) -> None:
+        if open_ is self._open:
+            return
+        self._open = open_
+        if open_ is None:
+            self._opened.clear()
+        else:
+            self._opened.set()
+        self.changed()
