@@ -70,15 +70,19 @@ class Children:
             child.wait()
 
     def stop_all(self) -> None:
-        """Stop everything: all are asked at once, the last started first, and then waited for."""
-        for child in reversed(self._running.values()):
-            if child.poll() is None:
-                child.terminate()
-        deadline = time.monotonic() + _STOP_S
-        for name in reversed(list(self._running)):
-            child = self._running.pop(name)
-            try:
-                child.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
+        """Stop everything: all but the first are asked at once, the first (the broker) when they are gone."""
+        first, *others = self._running or [""]
+        for names in (others, [first]):
+            for name in names:
+                if name in self._running and self._running[name].poll() is None:
+                    self._running[name].terminate()
+            deadline = time.monotonic() + _STOP_S
+            for name in names:
+                child = self._running.pop(name, None)
+                if child is None:
+                    continue
+                try:
+                    child.wait(max(0.1, deadline - time.monotonic()))
+                except subprocess.TimeoutExpired:
+                    child.kill()
+                    child.wait()
