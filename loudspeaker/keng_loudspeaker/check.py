@@ -11,7 +11,7 @@ from keng_contracts.errors import Problem
 from keng_contracts.telemetry import Clock
 from keng_loudspeaker import children
 from keng_loudspeaker.settings import LoudspeakerSettings
-from keng_loudspeaker.sound import AUTO, NULL, has_card, sinks
+from keng_loudspeaker.sound import AUTO, NULL, environment, has_card, sinks
 from keng_runtime.clock import clock_state
 from keng_runtime.credentials import Credentials
 
@@ -60,7 +60,7 @@ async def _voice() -> Finding:
 
 
 async def _device(device: str) -> Finding:
-    there = [] if device == NULL else await sinks() or []
+    there = [] if device == NULL else await sinks(environment()) or []
     if device not in (AUTO, NULL):
         todo = "" if device in there else f"choose another 'device'; there are: {', '.join(there) or 'none'}"
         return Finding("sound device", device, todo=todo)

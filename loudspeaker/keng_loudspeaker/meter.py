@@ -39,9 +39,8 @@ LOST_S = 3.0
 
 def dbfs(energy: float, samples: int) -> float:
     """RMS level of ``samples`` samples whose squares add up to ``energy``, rounded to 0.1 dB."""
-    if samples <= 0 or energy <= 0:
-        return SILENCE_DBFS
-    return max(SILENCE_DBFS, round(10 * math.log10(energy / samples / 32768**2), 1))
+    square = energy / samples / 32768**2 if samples > 0 else 0.0
+    return round(10 * math.log10(square), 1) if square > 10 ** (SILENCE_DBFS / 10) else SILENCE_DBFS
 
 
 _QUIET = bytes(2 * BLOCK)

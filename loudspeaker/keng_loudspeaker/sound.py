@@ -49,7 +49,7 @@ async def open_sound(node: str, device: str, folder: Path, latency_ms: int = 20)
     private server. Raises :class:`Problem` when there is nothing to play on."""
     sink = f"keng_{node}"
     async with contextlib.AsyncExitStack() as stack:
-        env: Mapping[str, str] = dict(os.environ)
+        env: Mapping[str, str] = environment()
         master = None if device == NULL else await _choose(device, env)
         if master is None:
             with_card = device != NULL and has_card()
@@ -77,7 +77,14 @@ async def open_sound(node: str, device: str, folder: Path, latency_ms: int = 20)
         yield Sound(sink, device_name, env, latency_ms)
 
 
-async def sinks(env: Mapping[str, str] | None = None) -> list[str] | None:
+def environment() -> dict[str, str]:
+    """How children reach the sound server of this machine, if it has one. Without a server's name libpulse would start
+    one by itself, which would outlive us and hold the sound card."""
+    there = f"{os.environ.get('XDG_RUNTIME_DIR', f'/run/user/{os.getuid()}')}/pulse/native"
+    return {"PULSE_SERVER": f"unix:{there} unix:/run/pulse/native", **os.environ}
+
+
+async def sinks(env: Mapping[str, str]) -> list[str] | None:
     """Names of the real sinks of a running sound server, the default first; None if no server answers."""
     listed = await _pactl(env, "list", "short", "sinks")
     if listed is None:
@@ -181,5 +188,5 @@ async def _unload(sink: str, env: Mapping[str, str]) -> None:
             await _pactl(env, "unload-module", index)
 
 
-async def _pactl(env: Mapping[str, str] | None, *command: str) -> str | None:
+async def _pactl(env: Mapping[str, str], *command: str) -> str | None:
     return await children.output("pactl", *command, env=env, within_s=5.0)
