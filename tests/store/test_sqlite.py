@@ -173,6 +173,20 @@ def test_a_large_file_is_checked_once_a_boot(
         assert caplog.text.count("checking") == checks
 
 
+def test_a_year_of_a_commune_fits_in_4_gigabytes(store: SqliteStore, path: Path) -> None:
+    year = 200 * 365 * 1440
+    for minute in range(0, 1000, 50):  # as it comes: all series side by side
+        store.write(
+            [
+                Row(f"quang-tho/s/q-{series}", NOON + m * 60_000 + series, (series * m % 997) / 100, Flag.GOOD)
+                for m in range(minute, minute + 50)
+                for series in range(200)
+            ]
+        )
+    store.close()
+    assert path.stat().st_size / (200 * 1000) * year < 4e9
+
+
 def test_two_writers_share_a_file(store: SqliteStore, path: Path) -> None:
     with closing(SqliteStore(path)) as other:
         for i in range(20):

@@ -35,7 +35,7 @@ SCHEMA = (
         series_id INTEGER NOT NULL,
         time_ms INTEGER NOT NULL,
         value REAL NOT NULL CHECK (value BETWEEN -1.7976931348623157e308 AND 1.7976931348623157e308),
-        flag INTEGER NOT NULL CHECK (flag IN (1, 2, 3, 4, 9)),
+        flag INTEGER NOT NULL,
         PRIMARY KEY (series_id, time_ms)
     ) WITHOUT ROWID;
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -51,6 +51,7 @@ _UPSERT = (
     " ON CONFLICT (series_id, time_ms) DO UPDATE SET value = excluded.value, flag = excluded.flag"
 )
 _FLAGS = {flag.value: flag for flag in Flag}
+_CODES = {flag: flag.value for flag in Flag}
 _BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _REFUSED = {sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG}
 
@@ -81,21 +82,14 @@ class SqliteStore:
         if not rows:
             return
         with self._connection() as db:
-            db.execute("BEGIN IMMEDIATE")
-            try:
+            with _transaction(db):
                 new = self._register(db, {row.series for row in rows} - self._ids.keys())
-                ids = {**self._ids, **new} if new else self._ids
-                db.executemany(
-                    _UPSERT, [(ids[row.series], int(row.time_ms), float(row.value), int(row.flag)) for row in rows]
-                )
-                db.execute("COMMIT")
-            except (TypeError, ValueError, OverflowError) as error:  # what can't even be bound
-                db.execute("ROLLBACK")
-                raise RowRefused(str(error)) from None
-            except RowRefused:
-                db.execute("ROLLBACK")
-                raise
-            self._ids.update(new)  # only now: a rolled-back id is none
+                bound = _bound(rows, {**self._ids, **new} if new else self._ids)
+                try:
+                    db.executemany(_UPSERT, bound)
+                except OverflowError:
+                    raise RowRefused("a time does not fit into 64 bits") from None
+            self._ids.update(new)  # only now: an id that was rolled back is none
 
     def latest(self, commune: str) -> dict[str, Row]:
         with self._connection() as db:
@@ -105,7 +99,7 @@ class SqliteStore:
                 " WHERE name > ? AND name < ? ORDER BY name",
                 _prefix(commune),
             )
-            return {name: Row(name, time_ms, value, _FLAGS[flag]) for name, time_ms, value, flag in found}
+            return {name: Row(name, time_ms, value, _flag(flag)) for name, time_ms, value, flag in found}
 
     def range(self, series: str, start_ms: int, end_ms: int, max_points: int = 0) -> list[Row]:
         if start_ms >= end_ms or not is_series(series):
@@ -122,7 +116,7 @@ class SqliteStore:
                     " WHERE series_id = ? AND time_ms >= ? AND time_ms < ? ORDER BY time_ms",
                     (found[0], start_ms, end_ms),
                 )
-            return [Row(series, time_ms, value, _FLAGS[flag]) for time_ms, value, flag in rows]
+            return [Row(series, time_ms, value, _flag(flag)) for time_ms, value, flag in rows]
 
     def counts(self, commune: str) -> dict[str, int]:
         with self._connection() as db:
@@ -163,10 +157,8 @@ class SqliteStore:
         code = getattr(error, "sqlite_errorcode", None)
         kind = code & 0xFF if code is not None else None
         if kind in _REFUSED:
-            if self._db is not None and self._db.in_transaction:
-                self._db.execute("ROLLBACK")
             return RowRefused(str(error))
-        self.close()  # rolls back; the next call opens afresh
+        self.close()  # the next call opens afresh
         if kind in _BROKEN:
             return self._corrupt(str(error))
         return StoreUnavailable(f"{self._path}: {error}")
@@ -248,14 +240,13 @@ class SqliteStore:
     def _migrate(self, db: sqlite3.Connection) -> None:
         if db.execute("PRAGMA user_version").fetchone()[0] == len(SCHEMA):
             return
-        db.execute("BEGIN IMMEDIATE")
-        version = db.execute("PRAGMA user_version").fetchone()[0]  # again: another writer may have been faster
-        for script in SCHEMA[version:]:
-            for statement in script.split(";"):
-                db.execute(statement)
-        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        db.execute(f"PRAGMA user_version = {len(SCHEMA)}")
-        db.execute("COMMIT")
+        with _transaction(db):
+            version = db.execute("PRAGMA user_version").fetchone()[0]  # again: another writer may have been faster
+            for script in SCHEMA[version:]:
+                for statement in script.split(";"):
+                    db.execute(statement)
+            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            db.execute(f"PRAGMA user_version = {len(SCHEMA)}")
 
     def _check(self, db: sqlite3.Connection) -> None:
         """SQLite's own quick_check, see :data:`ALWAYS_CHECK_BYTES`; raises Problem."""
@@ -279,6 +270,32 @@ class SqliteStore:
             db.execute("INSERT INTO series (name) VALUES (?) ON CONFLICT (name) DO NOTHING", (name,))
             ids[name] = db.execute("SELECT id FROM series WHERE name = ?", (name,)).fetchone()[0]
         return ids
+
+
+@contextlib.contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):  # some errors have rolled back by themselves
+            db.execute("ROLLBACK")
+        raise
+
+
+def _bound(rows: Sequence[Row], ids: dict[str, int]) -> list[tuple[int, int, float, int]]:
+    """The rows as SQLite takes them; raises RowRefused for what it could not."""
+    try:
+        return [(ids[series], int(time_ms), float(value), _CODES[flag]) for series, time_ms, value, flag in rows]
+    except KeyError as error:
+        raise RowRefused(f"{error} is not a quality flag") from None
+    except (TypeError, ValueError, OverflowError) as error:
+        raise RowRefused(str(error)) from None
+
+
+def _flag(code: int) -> Flag:
+    return _FLAGS.get(code, Flag.NOT_EVALUATED)
 
 
 def _prefix(commune: str) -> tuple[str, str]:
