@@ -71,7 +71,7 @@ def test_an_authority_that_is_none_is_told(folder: Path) -> None:
 def test_a_folder_of_another_user_is_told(folder: Path) -> None:
     folder.chmod(0o000)
     try:
-        with without_roots_rights(), pytest.raises(Problem, match="can't be read .*; check owner and mode"):
+        with without_roots_rights(), pytest.raises(Problem, match=r"can't be read .*; check owner and mode"):
             Credentials.open(folder)
     finally:
         folder.chmod(0o700)
@@ -81,5 +81,5 @@ def test_a_folder_of_another_user_is_told(folder: Path) -> None:
 def test_keys_of_another_user_are_told(folder: Path, name: str) -> None:
     opened = Credentials.open(folder)
     (folder / name).chmod(0o000)
-    with without_roots_rights(), pytest.raises(Problem, match="can't be read .*; check owner and mode"):
+    with without_roots_rights(), pytest.raises(Problem, match=r"can't be read .*; check owner and mode"):
         opened.signing_key() if name == "signing.jwk" else opened.trust()

@@ -222,13 +222,36 @@ async def test_a_payload_that_the_broker_would_not_take_is_refused_here(broker: 
 
 
 async def test_more_messages_than_have_a_number_are_refused_and_the_others_wait() -> None:
-    """With the link down, message ids end at 65,535."""
+    """Message ids of MQTT end at 65,535."""
     settings = BrokerSettings(host="127.0.0.1", port=free_port(), credentials=credentials() / "tram-phu-oc")
     async with Link(settings) as edge:
         waiting = [edge.send(TELEMETRY, b"x") for _ in range(65_535)]
         with pytest.raises(Refused, match="too many"):
             await edge.publish(TELEMETRY, b"x")
         assert not any(future.done() for future in waiting)
+
+
+async def test_what_was_sent_while_the_link_was_down_comes_in_its_order(broker: RunningBroker) -> None:
+    payloads = [b"%d" % number for number in range(3000)]
+    async with consumer(broker) as ingest:
+        await ingest.subscribe(ALL_TELEMETRY)
+        async with Link(broker.settings("tram-phu-oc")) as edge:
+            await asyncio.gather(*(edge.send(TELEMETRY, payload) for payload in payloads))
+        assert await take(ingest, len(payloads)) == payloads
+
+
+async def test_what_is_given_up_while_the_link_is_down_is_not_sent(broker: RunningBroker) -> None:
+    broker.stop()
+    async with Link(broker.settings("tram-phu-oc")) as edge:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(edge.publish(STATUS, b"given up", retain=True), 0.05)
+        broker.start()
+        await edge.publish(TELEMETRY, b"x")
+    async with Link(broker.settings("console")) as console:
+        await console.subscribe(STATUS)
+        async with Link(broker.settings("tram-phu-oc")) as edge:
+            await edge.publish(STATUS, b"new")
+        assert await take(console, 1) == [b"new"]
 
 
 VANISHING = """

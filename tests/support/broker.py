@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import functools
 import shutil
-import socket
 import tempfile
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +18,7 @@ from typing import Self
 from keng_broker.home import make_home
 from keng_broker.provision import provision
 from keng_runtime.settings import BrokerSettings
-from tests.support.processes import Process, eventually, free_port
+from tests.support.processes import Process, eventually, free_port, listens
 
 COMMUNE = "quang-tho"
 #: The nodes of the sample commune, and a second edge node.
@@ -65,8 +64,7 @@ class RunningBroker:
 
     def _answers(self) -> bool:
         assert self.process.running, f"mosquitto ended with {self.process.status}:\n{self.process.text()}"
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+        return listens(self.port)
 
     def kill(self) -> None:
         """SIGKILL, as a power cut."""

@@ -40,6 +40,8 @@ KEEPALIVE_S = 20
 #: Largest payload that the broker takes (its max_packet_size leaves room for topic and properties). Sending more
 #: would make it close the connection, and again after every reconnect.
 MAX_PAYLOAD_BYTES = 1 << 20
+#: As many messages as MQTT has numbers for may wait for the broker's word.
+MAX_WAITING = 65_535
 
 
 class Refused(Exception):
@@ -68,6 +70,16 @@ class Will:
 
     topic: str
     payload: bytes
+
+
+@dataclass(slots=True)
+class _Outgoing:
+    topic: str
+    payload: bytes
+    qos: int
+    retain: bool
+    properties: Properties | None
+    future: asyncio.Future[None]
 
 
 class Link:
@@ -121,6 +133,7 @@ class Link:
         self._closing = False
         self._epoch = 0
         self._filters: dict[str, int] = {}
+        self._held: deque[_Outgoing] = deque()  # sent while the link was down
         self._publishing: dict[int, asyncio.Future[None]] = {}
         self._subscribing: dict[int, str] = {}  # asked for on this connection
         self._granting: dict[str, asyncio.Future[None]] = {}  # waited for by subscribe(), over reconnects
@@ -169,19 +182,30 @@ class Link:
         future: asyncio.Future[None] = self._loop.create_future()
         if len(payload) > MAX_PAYLOAD_BYTES:
             future.set_exception(Refused(f"{len(payload)} bytes for {topic} are more than the broker takes"))
-            return future
-        properties = None
-        if expiry_s is not None:
-            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-            properties.MessageExpiryInterval = expiry_s
-        info = self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
-        if info.rc == paho.MQTT_ERR_QUEUE_SIZE:  # all 65,535 message ids wait for the broker's word
+        elif len(self._publishing) + len(self._held) >= MAX_WAITING:
             future.set_exception(Refused(f"too many messages wait for {self._where}"))
-        elif qos == 0:
-            future.set_result(None)
-        else:  # on_publish reaches the loop through _signals, so it can't come before this line
-            self._publishing[info.mid] = future
+        else:
+            properties = None
+            if expiry_s is not None:
+                properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+                properties.MessageExpiryInterval = expiry_s
+            outgoing = _Outgoing(topic, payload, qos, retain, properties, future)
+            if self.connected:
+                self._hand_over(outgoing)
+            else:  # paho might write it before its CONNECT, and does not keep the order
+                self._held.append(outgoing)
         return future
+
+    def _hand_over(self, m: _Outgoing) -> None:
+        if m.future.cancelled():
+            return
+        info = self._client.publish(m.topic, m.payload, m.qos, m.retain, m.properties)
+        if info.rc == paho.MQTT_ERR_QUEUE_SIZE:  # the next number is that of a message that still waits
+            m.future.set_exception(Refused(f"too many messages wait for {self._where}"))
+        elif m.qos == 0:
+            m.future.set_result(None)
+        else:  # on_publish reaches the loop through _signals, so it can't come before this line
+            self._publishing[info.mid] = m.future
 
     async def publish(
         self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, expiry_s: int | None = None
@@ -295,6 +319,8 @@ class Link:
         for filter_ in self._filters:
             self._subscribe(filter_)
         self._connected.set()
+        while self._held:
+            self._hand_over(self._held.popleft())
         for callback in self._at_connect:
             callback()
 
