@@ -58,6 +58,7 @@ def on_write(answer: Answer | Fault) -> Callable[[Call], Answer | Fault | None]:
         Answer(401, '{"code":"unauthorized","message":"unauthorized access"}'),
         Answer(403, '{"error":"forbidden"}'),
         Answer(404, '{"error":"database not found"}'),
+        Answer(200, "<html>Log in to the hotel's network</html>"),
         Answer(302, "", {"Location": "http://127.0.0.1:9/"}),
         Fault.HANG,
         Fault.CUT,
@@ -163,10 +164,12 @@ def test_a_database_that_was_dropped_is_made_again(store: InfluxStore, influx: R
         Answer(500, '{"error":"timeout"}'),
         Answer(200, '{"results":[{"statement_id":0,"error":"query-timeout limit exceeded"}]}'),
         Answer(200, "<html>Log in to the hotel's network</html>"),
+        Answer(200, "{}"),
+        Answer(200, "[]"),
         Fault.HANG,
         Fault.CUT,
     ],
-    ids=str,
+    ids=lambda answer: answer.body[:24] if isinstance(answer, Answer) else answer.name,
 )
 def test_a_query_that_fails_is_unavailable_and_never_an_empty_answer(
     store: InfluxStore, front: Front, answer: Answer | Fault

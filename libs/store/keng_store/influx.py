@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import logging
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,8 +28,6 @@ from keng_store import influx_setup
 from keng_store.names import is_series, parts
 from keng_store.protocol import Row, RowRefused, StoreUnavailable, bucket_width
 
-log = logging.getLogger(__name__)
-
 MEASUREMENT = "reading"
 #: Bodies above this size are compressed: about a tenth remains. On loopback that only costs, a quarter of the rate.
 GZIP_OVER_BYTES = 8 << 10
@@ -38,6 +35,7 @@ CONNECT_TIMEOUT_S = 3.0
 
 _FLAGS = {flag.value: flag for flag in Flag}
 
+_WRITTEN = 204
 _REFUSED = {400, 422}
 _TOO_LARGE = 413
 _ABSENT = 404
@@ -171,7 +169,9 @@ class InfluxStore:
         if self._compress and len(body) > GZIP_OVER_BYTES:
             body = gzip.compress(body, 1)
             headers["Content-Encoding"] = "gzip"
-        self._call("POST", "/write", {"db": self._database, "precision": "ms"}, body, headers)
+        status, _ = self._call("POST", "/write", {"db": self._database, "precision": "ms"}, body, headers)
+        if status != _WRITTEN:  # the log-in page of some network in between, for one
+            raise StoreUnavailable(f"{self._where} answers {status} to a write, which no InfluxDB does")
 
     def _points(self, query: str) -> list[list[Any]]:
         """Time, value and flag of each point of one series; empty buckets left out."""
@@ -181,12 +181,12 @@ class InfluxStore:
         """The series of one InfluxQL statement's answer, each with ``tags``, ``columns`` and ``values``."""
         self._set_up()
         try:
-            answer = json.loads(self._call("GET", "/query", {"db": self._database, "epoch": "ms", "q": query}))
+            _, body = self._call("GET", "/query", {"db": self._database, "epoch": "ms", "q": query})
+            result = json.loads(body)["results"][0]
         except ApiException as error:
             raise self._unavailable(error) from None
-        except ValueError:
+        except (ValueError, TypeError, LookupError):
             raise StoreUnavailable(f"{self._where}: what answers there is no InfluxDB") from None
-        result = answer["results"][0] if answer.get("results") else answer
         if "error" in result:
             raise StoreUnavailable(f"{self._where}: {result['error']}")
         found: list[dict[str, Any]] = result.get("series", [])
@@ -199,9 +199,9 @@ class InfluxStore:
         query: Mapping[str, str],
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> bytes:
-        """One request; its answer's body. Raises ApiException for an answer that is not a success, else
-        StoreUnavailable."""
+    ) -> tuple[int, bytes]:
+        """One request; status and body of its answer. Raises ApiException for a status that is not a success, and
+        StoreUnavailable when there is no answer."""
         try:
             response = self._client.api_client.call_api(
                 path,
@@ -212,8 +212,7 @@ class InfluxStore:
                 _preload_content=False,
                 _return_http_data_only=True,
             )
-            data: bytes = response.data
-            return data
+            return response.status, response.data
         except HTTPError as error:
             raise StoreUnavailable(f"{self._where} does not answer ({type(error).__name__})") from None
 
