@@ -10,7 +10,7 @@ import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -18,6 +18,8 @@ from keng_contracts.errors import Problem
 from keng_loudspeaker.playlist import MAX_ENDED
 
 log = logging.getLogger(__name__)
+
+Step = tuple[str, tuple[str | int, ...]]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS counter (issuer TEXT PRIMARY KEY, ctr INTEGER NOT NULL) WITHOUT ROWID;
@@ -77,39 +79,36 @@ class Memory:
     def obey(self, issuer: str, counter: int, ended: Iterable[str] = ()) -> None:
         """Remember a command and the jobs that it ends; durable when it returns."""
         self._counters[issuer] = max(counter, self._counters.get(issuer, 0))
-        with self._writing() as db:
-            db.execute("INSERT OR REPLACE INTO counter VALUES (?, ?)", (issuer, self._counters[issuer]))
-            self._end(db, ended)
+        row = (issuer, self._counters[issuer])
+        self._write([("INSERT OR REPLACE INTO counter VALUES (?, ?)", row), *_end(ended)])
 
     def end(self, ended: Iterable[str]) -> None:
         """Remember jobs that have ended."""
-        with self._writing() as db:
-            self._end(db, ended)
+        self._write(_end(ended))
 
     def keep_refused(self) -> None:
         """Write the count of refusals, if it has changed."""
         if self.refused != self._refused_kept:
-            with self._writing() as db:
-                db.execute("DELETE FROM refused")
-                db.execute("INSERT INTO refused VALUES (?)", (self.refused,))
-                self._refused_kept = self.refused
+            self._refused_kept = self.refused
+            self._write([("DELETE FROM refused", ()), ("INSERT INTO refused VALUES (?)", (self.refused,))])
 
     def close(self) -> None:
         self.keep_refused()
         self._db.close()
 
-    @staticmethod
-    def _end(db: sqlite3.Connection, ended: Iterable[str]) -> None:
-        db.executemany("INSERT OR REPLACE INTO ended (play) VALUES (?)", [(play,) for play in ended])
-        db.execute("DELETE FROM ended WHERE number <= (SELECT max(number) FROM ended) - ?", (MAX_ENDED,))
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
+    def _write(self, steps: Iterable[Step]) -> None:
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            yield self._db
+            for query, values in steps:
+                self._db.execute(query, values)
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             with contextlib.suppress(sqlite3.Error):
                 self._db.execute("ROLLBACK")
             log.error("what was obeyed can't be written down (%s): going on from memory; free the disk", error)
+
+
+def _end(plays: Iterable[str]) -> list[Step]:
+    added: list[Step] = [("INSERT OR REPLACE INTO ended (play) VALUES (?)", (play,)) for play in plays]
+    forget = "DELETE FROM ended WHERE number <= (SELECT max(number) FROM ended) - ?"
+    return [*added, (forget, (MAX_ENDED,))] if added else []

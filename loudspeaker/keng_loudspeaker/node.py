@@ -242,6 +242,7 @@ class Node:
         if self._tell_refusals.take(now_s):
             log.warning("refused a command: %s (%s)", verdict.reason.value, verdict.detail)
             self.evidence.refused(verdict)
+            self.memory.keep_refused()
         self._show()
 
     def _obey(self, command: Command, came_s: float) -> None:
