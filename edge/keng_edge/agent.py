@@ -30,6 +30,7 @@ from keng_runtime.service import notify, until
 
 log = logging.getLogger(__name__)
 
+VERSION = version("keng-edge")
 STATUS_EVERY_S = 10.0
 #: A flickering line must not flood the link with status documents.
 STATUS_PAUSE_S = 1.0
@@ -59,7 +60,7 @@ class Status:
         return (
             EdgeStatus(
                 state=state,
-                version=version("keng-edge"),
+                version=VERSION,
                 boot=self._boot.id,
                 at_ms=now,
                 clock=clock_state(),
@@ -76,7 +77,7 @@ class Status:
 
     def last_will(self) -> bytes:
         """What the broker says when we vanish: no more than that."""
-        will = EdgeStatus(state="offline", version=version("keng-edge"), boot=self._boot.id, at_ms=now_ms())
+        will = EdgeStatus(state="offline", version=VERSION, boot=self._boot.id, at_ms=now_ms())
         return will.model_dump_json().encode()
 
     async def keep_published(self, publish: Callable[[bytes], None]) -> NoReturn:

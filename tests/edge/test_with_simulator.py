@@ -1,0 +1,72 @@
+"""The agent reads the simulated installation of Phú Ốc over its ports: what the sensors said is what ingest has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from keng_firmware_sim import orders
+from keng_firmware_sim.faults import Kind
+from tests.support.broker import RunningBroker
+from tests.support.edge import IngestInATest, bus, ingest, outbox, slave, start_edge
+from tests.support.processes import until
+from tests.support.simulator import Simulator
+
+pytestmark = pytest.mark.system
+
+SERIES = {
+    "level": "quang-tho/phu-oc/level",
+    "rain": "quang-tho/phu-oc/rain",
+    **{f"soil-{q}": f"quang-tho/phuoc-yen/soil-{q}" for q in ("moisture", "temperature", "ec", "ph", "n", "p", "k")},
+    "pm2-5": "quang-tho/uy-ban/pm2-5",
+    "pm10": "quang-tho/uy-ban/pm10",
+}
+
+
+def buses(simulator: Simulator) -> str:
+    level = slave("muc-nuoc", "qdy30a", 1, "phu-oc", 0.1, alarm=True)
+    rain = slave("mua", "xm9505", 2, "phu-oc", 0.1)
+    soil = slave("dat", "soil-7in1-a", 1, "phuoc-yen", 0.3)
+    air = slave("khong-khi", "pm-delta-ohm", 3, "uy-ban", 0.3)
+    patient = "timeout_s = 5.0\n"  # an answer that the simulator has written down must not be too late for us
+    return bus("bus-song", simulator.port("bus-song"), patient, level, rain) + bus(
+        "bus-dong", simulator.port("bus-dong"), patient, soil, air, baud=4800
+    )
+
+
+def said(simulator: Simulator, quantity: str) -> list[float]:
+    """What the sensor said in its intact answers, in order."""
+    lines = [line for line in simulator.journal() if not line["fault"] and quantity in line["values"]]
+    return [round(line["values"][quantity], 6) for line in lines]
+
+
+def heard(hearing: IngestInATest, quantity: str) -> list[float]:
+    """What ingest has of it, in order of time, each reading once."""
+    rows = {
+        reading.time_ms: round(reading.value, 6)
+        for pack in hearing.packs
+        for reading in pack.readings
+        if reading.series == SERIES[quantity]
+    }
+    return [rows[time_ms] for time_ms in sorted(rows)]
+
+
+async def test_every_intact_answer_of_every_sensor_reaches_ingest_once_and_no_broken_one(
+    broker: RunningBroker, tmp_path: Path
+) -> None:
+    with Simulator(tmp_path / "ports", "--lapse", "3600") as simulator:
+        simulator.order(orders.Fault(slave="river-level", kind=Kind.CRC, rate=0.3))
+        simulator.order(orders.Fault(slave="air", kind=Kind.CRC, rate=0.3))
+        async with ingest(broker, receipting=True) as hearing:
+            with start_edge(broker, tmp_path, buses(simulator)) as edge:
+                await until(lambda: all(len(said(simulator, quantity)) >= 5 for quantity in SERIES))
+                assert edge.stop() == 0
+            with start_edge(broker, tmp_path, ""):
+                await until(lambda: outbox(tmp_path)["packs"] == 0)
+        for quantity, series in SERIES.items():
+            sent = heard(hearing, quantity)
+            assert sent == said(simulator, quantity)[: len(sent)], series
+            assert len(sent) >= len(said(simulator, quantity)) - 1, "but for one that was on its way at the end"
+            assert len(sent) == outbox(tmp_path)["ledger"][series]
+        assert any(line["fault"] for line in simulator.journal())
