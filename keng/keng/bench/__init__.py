@@ -1,0 +1,39 @@
+"""``keng bench``: measurements on real processes. Each ends with one JSON object on its last line."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from keng_runtime.cli import Group
+
+_BENCHES = {
+    "alert-latency": ("keng.bench.alert_latency:command", "Serial frame → command → first audio sample."),
+}
+
+
+class Benches(Group):
+    """Finds a benchmark in the table above."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_BENCHES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _BENCHES:
+            return None
+        module, _, name = _BENCHES[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(module), name)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.command(cls=Benches)
+def bench() -> None:
+    """Measure, on this machine, with real processes.
+
+    \b
+    Examples:
+      keng bench alert-latency --json
+      keng bench alert-latency --crossings 200 --json
+    """
