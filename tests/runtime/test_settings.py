@@ -25,7 +25,7 @@ class Limits(BaseModel):
 
 
 class GaugeSettings(ServiceSettings):
-    model_config = SettingsConfigDict(ServiceSettings.model_config, env_prefix="KENG_GAUGE_")
+    model_config = SettingsConfigDict(env_prefix="KENG_GAUGE_")
 
     commune: str = Field(description="id of the commune", examples=["quang-tho"])
     token: str | None = Field(None, description="token of the store")

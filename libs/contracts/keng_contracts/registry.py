@@ -20,7 +20,8 @@ Level = Annotated[int, Field(ge=1, le=4, description="1 to 3: báo động 1 to 
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # TOML has "nan", which compares false with everything: a threshold that no water reaches.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Commune(_Strict):

@@ -194,9 +194,9 @@ def _reading(record: Any, base: dict[str, Any]) -> Reading:
         raise ValueError("v is not finite")
     if not _is_number(offset):
         raise ValueError("t is not a number")
-    seconds = base["bt"] + offset
-    if not abs(seconds) < 1e11:
+    if not (abs(base["bt"]) < 1e11 and abs(offset) < 1e11):  # also JSON's integers of any length, infinite as a float
         raise ValueError("the time is impossible")
+    seconds = base["bt"] + offset
     time_ms = round(seconds * 1000)
     if not EARLIEST_MS <= time_ms < LATEST_MS:
         raise ValueError(f"the time {seconds:.0f} s is impossible (before 2020 or after 2099)")

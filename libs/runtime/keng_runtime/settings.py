@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticUndefined
@@ -40,8 +40,6 @@ class ServiceSettings(BaseSettings):
     state: Path = Field(Path("/var/lib/keng"), description="folder for what must survive a restart")
     metrics_port: int = Field(0, ge=0, le=65535, description="Prometheus metrics on 127.0.0.1 at this port; 0 for none")
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR")
-
-    _file: ClassVar[dict[str, Any]] = {}
 
     @classmethod
     def settings_customise_sources(
