@@ -46,7 +46,9 @@ class Database:
             self._where = self._engine.url.render_as_string(hide_password=True)
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
             raise Problem(
-                f"is no usable database URL ({error})", where="database_url", todo="see sample.toml for its form"
+                f"is no usable database URL ({error})",
+                where="database_url",
+                todo="see sample.toml; PostgreSQL needs 'keng-console[postgresql]'",
             ) from None
         try:
             with self._engine.begin() as connection:
@@ -101,7 +103,7 @@ class Database:
             .subquery()
         )
         query = select(ranked).where(ranked.c.rank <= each).order_by(ranked.c.at_ms, ranked.c.seq)
-        with self._engine.connect() as connection:
+        with _told(), self._engine.connect() as connection:
             return [(row.node, PlaybackEvent.model_validate_json(row.payload)) for row in connection.execute(query)]
 
 
@@ -122,7 +124,7 @@ def _engine(url: str) -> Engine:
             cursor = connection.cursor()
             cursor.execute("PRAGMA journal_mode=WAL")
             cursor.execute("PRAGMA synchronous=FULL")
-            cursor.execute("PRAGMA busy_timeout=5000")
+            cursor.execute("PRAGMA busy_timeout=2000")
             cursor.close()
 
     elif engine.dialect.name != "postgresql":

@@ -9,12 +9,13 @@ A gap in the data is a gap in the line, with a hatched band and its word; it is 
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from html import escape
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from zoneinfo import ZoneInfo
 
 from keng_console.views import Chart, Measured, ThresholdView
@@ -28,8 +29,10 @@ _LINE = 8.0
 #: Inner coordinates of the stretched line.
 _SCALE = 1000
 
-_STEPS_S = (5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800)
+_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800)
 _MAX_TICKS = 6
+#: Gaps that have a band; the line is broken at every one.
+_MAX_BANDS = 40
 MAX_TABLE_ROWS = 25
 
 
@@ -76,7 +79,7 @@ def draw(
     out += _bands(thresholds, y)
     out += _grid(low, high, thresholds, number, y)
     out += _times(chart, zone, x)
-    for start_ms, end_ms in gaps(chart):
+    for start_ms, end_ms in heapq.nlargest(_MAX_BANDS, gaps(chart), key=lambda gap: gap[1] - gap[0]):
         left, right = x(start_ms), x(end_ms)
         out.append(_rect("gap", left, right, _TOP, _BOTTOM))
         if right - left > 20:
@@ -155,7 +158,7 @@ def _extent(chart: Chart, thresholds: Sequence[ThresholdView]) -> tuple[float, f
 
 def _bands(thresholds: Sequence[ThresholdView], y: Callable[[float], float]) -> list[str]:
     out = []
-    for threshold, above in zip(thresholds, [*thresholds[1:], None], strict=True):
+    for threshold, above in zip_longest(thresholds, thresholds[1:]):
         out.append(_rect(f"band l{threshold.level}", 0, _RIGHT, y(above.value) if above else _TOP, y(threshold.value)))
     return out
 

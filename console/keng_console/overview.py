@@ -51,6 +51,7 @@ MAX_CHARTS = 4
 #: For how long an alert that is over is still told.
 CLEARED_SHOWN_MS = 24 * 3_600_000
 HOUR_MS = 3_600_000
+SHORTEST_CHART_MS = 10_000
 #: Failing sources told of one node; a node whose bus is down has them all.
 MAX_FAILING = 8
 
@@ -268,7 +269,7 @@ def _room(gauge: GaugeView) -> float:
 def window(now_ms: int, hours: float) -> tuple[int, int]:
     """Start and end of a chart, in ms. It moves on in steps of 1/500 of its span, so that a chart without new data
     changes no sooner than by a pixel or two."""
-    span = max(60_000, round(hours * HOUR_MS))
+    span = max(SHORTEST_CHART_MS, round(hours * HOUR_MS))
     step = max(1, span // 500)
     end_ms = -(-now_ms // step) * step
     return end_ms - span, end_ms

@@ -33,7 +33,7 @@ from keng_runtime.signing import SigningKey
 
 log = logging.getLogger(__name__)
 
-POLL_S = 2.0
+POLL_S = 1.0
 
 
 class Verdict(StrEnum):
@@ -91,7 +91,7 @@ class Owner:
         self._database = database
         self._key = key
         self._changed = changed
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: tuple[int, int, int] | str | None = "nothing yet"
         self.current: Registry | None = None
         self.taken_ms = 0
         self.fault: Problem | None = None
@@ -103,7 +103,7 @@ class Owner:
     def look(self) -> bool:
         """Read the file if it has changed since the last look; whether a new version was taken. Blocks for the disk."""
         stamp = self._stamp()
-        if stamp == self._seen and (self.fault is None or stamp is not None):
+        if stamp == self._seen:
             return False
         before, taken = self.fault, False
         try:

@@ -91,7 +91,7 @@ class Console:
                 self.owner.watch(self._link),
                 self._hear(),
                 self.listener.keep_evidence(),
-                self.readings.follow(),
+                self._read_store(),
                 self._redraw(),
                 self._check_database(),
                 _serve(server, listening, self.board),
@@ -104,6 +104,10 @@ class Console:
         await self.owner.ready.wait()
         assert self.owner.current is not None
         await self.listener.listen(self.owner.current.commune.id)
+
+    async def _read_store(self) -> None:
+        await self.owner.ready.wait()
+        await self.readings.follow()
 
     async def _redraw(self) -> None:
         while True:

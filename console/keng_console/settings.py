@@ -29,7 +29,7 @@ class ConsoleSettings(ServiceSettings):
         "",
         description="operational data as SQLAlchemy URL (postgresql+psycopg://…); empty for SQLite in the state folder",
     )
-    chart_hours: float = Field(48.0, gt=0, le=168, description="time shown by the level charts, in hours")
+    chart_hours: float = Field(48.0, ge=0.003, le=168, description="time shown by the level charts, in hours")
     time_lapse: float = Field(
         1.0,
         ge=1,

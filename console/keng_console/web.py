@@ -28,6 +28,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from keng_console.board import Board, Update
+from keng_console.database import DatabaseUnavailable
 from keng_console.pages import Pages
 from keng_console.views import Overview
 from keng_console.words import choose
@@ -131,6 +132,10 @@ def create_app(
     @app.exception_handler(404)
     async def not_found(_request: Request, _error: Exception) -> Response:
         return JSONResponse({"detail": "there is no such page; the overview is at /"}, 404)
+
+    @app.exception_handler(DatabaseUnavailable)
+    async def unavailable(_request: Request, error: Exception) -> Response:
+        return JSONResponse({"detail": f"the database does not answer ({error}); try again"}, 503)
 
     app.mount("/static", StaticFiles(directory=STATIC))
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=6)

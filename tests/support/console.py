@@ -58,24 +58,25 @@ class RunningConsole:
         return json.loads(self.get("/api/overview")[2])
 
 
-def console_settings(broker: RunningBroker, folder: Path, more: str = "", store_url: str = "") -> tuple[str, str]:
+def console_settings(broker: RunningBroker, folder: Path, more: str = "", port: int = 0) -> tuple[str, str]:
     """A settings file's text for a console in ``folder``, and the address of its store."""
-    store_url = store_url or f"sqlite:///{folder / 'readings.sqlite'}"
-    lines = f"port = 0\nregistry_file = {json.dumps(str(folder / 'commune.toml'))}\n{more}"
+    store_url = f"sqlite:///{folder / 'readings.sqlite'}"
+    lines = f"port = {port}\nregistry_file = {json.dumps(str(folder / 'commune.toml'))}\n{more}"
     text = services.settings(broker, "console", folder / "console", lines)
     return text + f'[store]\nurl = "{store_url}"\n', store_url
 
 
 @contextmanager
 def running_console(
-    broker: RunningBroker, folder: Path, more: str = "", registry: str | None = None
+    broker: RunningBroker, folder: Path, more: str = "", registry: str | None = None, port: int = 0
 ) -> Iterator[RunningConsole]:
     """``keng-console run`` with the sample commune, or the registry text given, and a SQLite store in ``folder``."""
     (folder / "commune.toml").write_text(registry or SAMPLE.read_text(encoding="utf-8"), encoding="utf-8")
-    text, store_url = console_settings(broker, folder, more)
+    text, store_url = console_settings(broker, folder, more, port)
+    (folder / "console.log").unlink(missing_ok=True)  # of an earlier run in this folder
     with services.start("keng-console", "console", folder, text) as process:
         process.says("the page is at ")
-        port = re.findall(r"the page is at http://127\.0\.0\.1:(\d+)/", process.text())[-1]
+        port = re.findall(r"the page is at http://127\.0\.0\.1:(\d+)/", process.text())[0]
         yield RunningConsole(process, f"http://127.0.0.1:{port}", folder, store_url)
 
 

@@ -1,0 +1,161 @@
+"""Operational data: one suite for both databases; PostgreSQL runs where its server is installed."""
+
+from __future__ import annotations
+
+import getpass
+import importlib.util
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, inspect, text
+
+from keng_console.database import UNREADABLE, Database, DatabaseUnavailable, Evidence
+from keng_console.models import Base
+from keng_contracts.errors import Problem
+from keng_contracts.playback import PlaybackEvent, What
+from keng_contracts.telemetry import Clock
+from tests.support.processes import free_port
+
+BOOT = "0123456789abcdef"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """A PostgreSQL server of the run's own, as a user that it accepts to run under."""
+    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not binaries or importlib.util.find_spec("psycopg") is None:
+        pytest.skip("PostgreSQL or psycopg is not installed; SQLite, the default, is tested")
+    user = "postgres" if os.geteuid() == 0 else getpass.getuser()
+    prefix = ["runuser", "-u", user, "--"] if os.geteuid() == 0 else []
+    folder = Path(tempfile.mkdtemp(prefix="keng-postgres-"))
+    shutil.chown(folder, pwd.getpwnam(user).pw_uid)
+    port = free_port()
+    control = [*prefix, str(binaries[-1] / "pg_ctl"), "-D", str(folder / "data"), "-s", "-w"]
+    quiet: dict[str, Any] = {"check": True, "stdout": subprocess.DEVNULL, "cwd": "/"}
+    try:
+        initdb = [*prefix, str(binaries[-1] / "initdb"), "-D", str(folder / "data"), "-U", "keng", "-A", "trust"]
+        subprocess.run([*initdb, "-E", "UTF8", "--no-sync"], **quiet)
+        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
+        subprocess.run([*control, "-o", options, "-l", str(folder / "log"), "start"], **quiet)
+        yield f"postgresql+psycopg://keng@127.0.0.1:{port}"
+        subprocess.run([*control, "-m", "immediate", "stop"], **quiet)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'console.sqlite'}"
+        return
+    server = request.getfixturevalue("postgres")
+    admin = create_engine(f"{server}/postgres", isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text("DROP DATABASE IF EXISTS keng"))
+        connection.execute(text("CREATE DATABASE keng"))
+    yield f"{server}/keng"
+    admin.dispose()
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    opened = Database(url)
+    yield opened
+    opened.close()
+
+
+def evidence(seq: int, node: str = "loa-phuoc-yen", **more: Any) -> Evidence:
+    fields = {"boot": BOOT, "seq": seq, "at_ms": 1000 + seq, "clock": Clock.SYNCED, "what": What.STARTED, "play": "p"}
+    event = PlaybackEvent(**{**fields, **more})
+    return Evidence(node, event.boot, event.seq, event, event.to_bytes(), 5000)
+
+
+def test_migrations_make_from_nothing_exactly_what_the_models_say(url: str) -> None:
+    Database(url).close()
+    Database(url).close()  # and find nothing to do the second time
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+    assert {"registry_version", "playback_event", "alembic_version"} == set(inspect(engine).get_table_names())
+    engine.dispose()
+
+
+def test_an_event_that_comes_twice_is_kept_once(database: Database) -> None:
+    database.keep_playback([evidence(1), evidence(2)])
+    database.keep_playback([evidence(2, play="other"), evidence(3)])
+    kept = [(node, event.seq, event.play) for node, event in database.recent_playback(10)]
+    assert kept == [("loa-phuoc-yen", 1, "p"), ("loa-phuoc-yen", 2, "p"), ("loa-phuoc-yen", 3, "p")]
+
+
+def test_the_newest_events_of_every_node_come_back_in_order(database: Database) -> None:
+    database.keep_playback([evidence(seq, node) for seq in range(30) for node in ("loa-a", "loa-b")])
+    kept = database.recent_playback(3)
+    assert [event.seq for node, event in kept if node == "loa-b"] == [27, 28, 29]
+    assert len(kept) == 6
+
+
+def test_an_event_that_is_not_understood_is_kept_as_it_came_and_not_shown(database: Database) -> None:
+    odd = Evidence("loa-a", BOOT, 7, None, b'{"boot":"0123456789abcdef","seq":7,"what":"sung"}', 5000)
+    database.keep_playback([odd, evidence(8, "loa-a", play="nul\0byte", reason="Lũ")])
+    assert [event.seq for _, event in database.recent_playback(10)] == [8]
+    with database._engine.connect() as connection:
+        rows = connection.execute(text("SELECT what, play, payload FROM playback_event ORDER BY seq")).all()
+    assert rows[0] == (UNREADABLE, "", '{"boot":"0123456789abcdef","seq":7,"what":"sung"}')
+    assert rows[1][1] == "nulbyte"
+
+
+def test_registry_versions_are_kept_and_the_newest_holds(database: Database) -> None:
+    assert database.registry_in_force() is None
+    for version in (1, 20251117001, 2):
+        database.keep_registry(version, f'{{"version": {version}}}', 123)
+    kept = database.registry_in_force()
+    assert kept is not None and (kept.version, kept.taken_ms) == (20251117001, 123)
+    with pytest.raises(DatabaseUnavailable):
+        database.keep_registry(2, "again", 124)
+
+
+def test_a_database_that_is_locked_keeps_nothing_and_says_so(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'console.sqlite'}"
+    database = Database(url)
+    with database._engine.connect() as quick:
+        quick.exec_driver_sql("PRAGMA busy_timeout=0")
+        other = create_engine(url)
+        with other.connect() as holder:
+            holder.exec_driver_sql("BEGIN EXCLUSIVE")
+            quick.close()
+            with pytest.raises(DatabaseUnavailable, match="locked"):
+                database.keep_playback([evidence(1)])
+            holder.rollback()
+        other.dispose()
+    assert database.recent_playback(5) == []
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("nonsense", "is no usable database URL"),
+        ("mysql+pymysql://x/y", "is no usable database URL"),
+        ("sqlite:////proc/none/console.sqlite", "unable to open database file"),
+    ],
+)
+def test_a_database_that_can_not_be_used_says_why(url: str, said: str) -> None:
+    with pytest.raises(Problem, match=said):
+        Database(url)
+
+
+def test_a_password_in_the_url_is_never_told() -> None:
+    with pytest.raises(Problem) as caught:
+        Database(f"postgresql+psycopg://keng:tiger@127.0.0.1:{free_port()}/keng")
+    assert "tiger" not in str(caught.value)
