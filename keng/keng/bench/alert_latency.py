@@ -119,7 +119,7 @@ async def measure(folder: Path, crossings: int, load: float, say: Any) -> dict[s
     settings = folder / "settings" / f"{NODE}.toml"
     settings.write_text(settings.read_text().replace("interval_s = 0.25", "interval_s = 0.1"), encoding="utf-8")
     children = Children(folder / "logs")
-    children.start("broker", plan.broker_command())
+    children.start("broker", plan.broker_command(), changes_user=True)
     broker = BrokerSettings(host="127.0.0.1", port=plan.broker_port, credentials=folder / "credentials" / "console")
     commune = plan.registry.commune.id
     speakers = [speaker.id for speaker in plan.registry.speakers]

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from keng_contracts.errors import Problem
 
 _PR_SET_PDEATHSIG = 1
 _STOP_S = 8.0
+
+
+#: Runs a command and ends it when standard input closes, that is, when the demo is gone.
+_LEASH = '"$@" & child=$!; trap "kill $child" TERM; read -r _; kill $child 2>/dev/null; wait $child'
 
 
 def _die_with_parent() -> None:
@@ -29,14 +32,17 @@ class Children:
         self._logs = logs
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None) -> None:
+    def start(self, name: str, command: Sequence[str], *, changes_user: bool = False) -> None:
+        """Start a child. One that ``changes_user`` (mosquitto, started by root) is kept on a leash of its own: with its
+        credentials the kernel forgets the signal that it was to send."""
+        if changes_user:
+            command = ["sh", "-c", _LEASH, "leash", *command]
         with (self._logs / f"{name}.log").open("ab") as log:
             self._running[name] = subprocess.Popen(
                 list(command),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if changes_user else subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **(env or {})},
                 start_new_session=True,  # Ctrl-C is ours to handle: the children are stopped in order
                 preexec_fn=_die_with_parent,
             )

@@ -47,7 +47,7 @@ class Demo:
         """Everything up and the page answering; raises Problem if a part does not come up."""
         self.plan.write()
         self.say(f"✓ danh tính và khóa ký · identities and signing keys ({self._age():.1f} s)")
-        self.children.start("broker", self.plan.broker_command())
+        self.children.start("broker", self.plan.broker_command(), changes_user=True)
         self._wait(self._broker_answers, "the broker")
         self.say(f"✓ máy chủ MQTT (mosquitto) · broker ({self._age():.1f} s)")
         for part in self.plan.parts():
