@@ -88,7 +88,7 @@ def find_answer(heard: bytes, address: int, function: int) -> ModbusPDU | None:
             _, pdu = _framer.handleFrame(heard[start:], address, 0)
         except ModbusException:
             continue
-        if pdu is not None:
+        if isinstance(pdu, ExceptionResponse) or (pdu is not None and pdu.registers):  # else it is our request's echo
             return pdu
     return None
 

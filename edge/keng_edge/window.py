@@ -30,7 +30,7 @@ class Window:
         self._limit = limit
         self._timeout_s = timeout_s
         self._patience = 1
-        self._sent_at: dict[int, float] = {}
+        self._sent_at: dict[int, float] = {}  # in the order of sending, so that the late ones are the first
         self._backlog: set[int] = set()
 
     def __contains__(self, id_: int) -> bool:
@@ -45,6 +45,7 @@ class Window:
         return self._limit - len(self._backlog)
 
     def sent(self, id_: int, now: float, *, fresh: bool = False) -> None:
+        self._forget(id_)
         self._sent_at[id_] = now
         if not fresh:
             self._backlog.add(id_)
@@ -57,17 +58,17 @@ class Window:
 
     def expire(self, now: float) -> None:
         """Give up waiting for what was sent too long ago."""
-        late = [id_ for id_, sent_at in self._sent_at.items() if now - sent_at >= self._timeout_s * self._patience]
-        for id_ in late:
-            self._forget(id_)
-        if late:
+        any_late = False
+        while (expiry := self.next_expiry()) is not None and expiry <= now:
+            self._forget(next(iter(self._sent_at)))
+            any_late = True
+        if any_late:
             self._patience = min(2 * self._patience, MAX_PATIENCE)
 
     def next_expiry(self) -> float | None:
         """When :meth:`expire` has something to do."""
-        if not self._sent_at:
-            return None
-        return min(self._sent_at.values()) + self._timeout_s * self._patience
+        oldest = next(iter(self._sent_at.values()), None)
+        return None if oldest is None else oldest + self._timeout_s * self._patience
 
     def reset(self, keep: Collection[int]) -> None:
         """The link is new: all but ``keep`` is to be sent again."""
