@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from keng_broker.provision import VALID, provision
-from keng_contracts.topics import CHANNELS, Kind, pattern
+from keng_contracts.topics import CHANNELS, Channel, Kind, pattern
 from keng_runtime.credentials import Credentials
 from keng_runtime.mqtt import Link, Refused
 from tests.support.broker import COMMUNE, NODES, RunningBroker, credentials
@@ -158,7 +158,7 @@ async def test_what_was_retained_for_others_is_not_given_out_either(broker: Runn
 
 
 async def test_replicas_of_ingest_share_the_telemetry(broker: RunningBroker) -> None:
-    shared = pattern(Kind.EDGE, next(c for c in CHANNELS[Kind.EDGE] if c == "telemetry"), share="ingest")
+    shared = pattern(Kind.EDGE, Channel.TELEMETRY, share="ingest")
     settings = broker.settings
     async with Link(settings("ingest")) as one, Link(settings("ingest-2")) as two, Link(settings("tram-khac")) as edge:
         await one.subscribe(shared)
@@ -173,6 +173,24 @@ async def test_replicas_of_ingest_share_the_telemetry(broker: RunningBroker) -> 
                     mine += [message.payload for message in await link.batch(20, linger_s=0.05)]
     assert sorted(taken[0] + taken[1], key=int) == payloads
     assert taken[0] and taken[1]
+
+
+async def test_whoever_joins_the_share_of_ingest_hears_nothing(broker: RunningBroker) -> None:
+    """mosquitto grants it the subscription and deals it packs, which then reach nobody: their edges send them again."""
+    shared = pattern(Kind.EDGE, Channel.TELEMETRY, share="ingest")
+    settings = broker.settings
+    async with Link(settings("ingest")) as ingest, Link(settings("tram-khac")) as thief:
+        await ingest.subscribe(shared)
+        await thief.subscribe(shared)
+        await thief.subscribe(topic("registry"))
+        async with Link(settings("tram-phu-oc")) as edge:
+            for _ in range(10):
+                await edge.publish(topic("edge/tram-phu-oc/telemetry"), b"pack")
+        async with Link(settings("console")) as console:
+            await console.publish(topic("registry"), b"end")
+        async with asyncio.timeout(20):
+            assert [message.payload for message in await thief.batch(1)] == [b"end"]
+            assert [message.payload for message in await ingest.batch(1)] == [b"pack"]
 
 
 # -- who gets in ----------------------------------------------------------------------------------------------------
@@ -272,13 +290,10 @@ async def test_neither_a_client_id_nor_a_user_name_makes_one_another(broker: Run
         Link(broker.settings("tram-khac")) as edge,
     ):
         ingest.at_every_connect(lambda: connects.append(True))
-        await ingest.subscribe(pattern(Kind.EDGE))
-        tls = Credentials.open(credentials() / "tram-phu-oc").tls()
-        with connection(broker, tls) as posing:
+        await ingest.subscribe(topic("edge/+/telemetry"))
+        with connection(broker, Credentials.open(credentials() / "tram-phu-oc").tls()) as posing:
             posing.sendall(connect_packet("ingest", user="ingest"))
             assert posing.recv(4)[3] == 0
-            await ingest.subscribe(pattern(Kind.EDGE, next(iter(CHANNELS[Kind.EDGE]))))
-            await ingest.subscribe(topic("edge/+/telemetry"))
             await edge.publish(topic("edge/tram-khac/telemetry"), b"x")
             async with asyncio.timeout(20):
                 (message,) = await ingest.batch(1)
