@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import json
 import math
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -99,9 +100,9 @@ def test_a_pack_in_which_anything_was_changed_is_read_or_is_a_bad_pack(pack: Pac
     for _ in range(data.draw(st.integers(1, 4))):
         place = data.draw(st.integers(0, len(records) - 1))
         if data.draw(st.integers(0, 9)) == 0 or not isinstance(records[place], dict):
-            records[place] = data.draw(odd)
+            records[place] = deepcopy(data.draw(odd))
         else:
-            records[place][data.draw(labels)] = data.draw(odd)
+            records[place][data.draw(labels)] = deepcopy(data.draw(odd))
     try:
         read = decode(json.dumps(records).encode())
     except BadPack as bad:
