@@ -83,7 +83,8 @@ def draw(
         left, right = x(start_ms), x(end_ms)
         out.append(_rect("gap", left, right, _TOP, _BOTTOM))
         if right - left > 20:
-            out.append(f'<text class="gap-word" x="{(left + right) / 2:.1f}%" y="50%">{escape(no_data)}</text>')
+            free = max(range(15, 85, 5), key=lambda p: min((abs(p - y(t.value)) for t in thresholds), default=0))
+            out.append(f'<text class="gap-word" x="{(left + right) / 2:.1f}%" y="{free}%">{escape(no_data)}</text>')
     out.append(_line(chart, x, y))
     out += _limits(thresholds, number, name, y)
     if chart.rows and chart.rows[-1].time_ms >= chart.start_ms:

@@ -25,7 +25,7 @@ from keng_contracts.status import EdgeStatus, SpeakerStatus
 from keng_contracts.telemetry import BadPack, decode
 from keng_contracts.topics import BadTopic, Channel, Kind, Topic, pattern
 from keng_runtime.clock import now_ms
-from keng_runtime.mqtt import Link, Message
+from keng_runtime.mqtt import Link, Message, Refused
 from keng_runtime.settings import explain
 
 log = logging.getLogger(__name__)
@@ -148,7 +148,8 @@ class Listener:
         commune = self._live.registry.commune.id if self._live.registry else ""
         for (node, boot), seqs in boots.items():
             topic = Topic(commune, Kind.SPEAKER, node, Channel.PLAYBACK_RECEIPT)
-            self._link.send(str(topic), Receipt(boot=boot, stored=to_ranges(seqs)).to_bytes())
+            sent = self._link.send(str(topic), Receipt(boot=boot, stored=to_ranges(seqs)).to_bytes())
+            sent.add_done_callback(_told)
 
     def _complain(self, topic: str, error: Exception) -> None:
         """Once for each topic: a broken sender repeats itself."""
@@ -156,6 +157,11 @@ class Listener:
             self._complained.add(topic)
             reason = explain(error) if isinstance(error, ValidationError) else str(error)
             log.warning("%s: a message can't be read (%s); it is left out", topic, reason[:300])
+
+
+def _told(sent: asyncio.Future[None]) -> None:
+    if not sent.cancelled() and isinstance(error := sent.exception(), Refused):
+        log.error("a receipt could not be sent: %s; check the broker's access list", error)
 
 
 def _document(kind: type[D], payload: bytes) -> D:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Generic, TypeVar
 
 from keng_contracts.alerts import AlertDocument, Hazard
 from keng_contracts.playback import PlaybackEvent
-from keng_contracts.registry import Registry, Sensor
+from keng_contracts.registry import Registry, Sensor, Threshold
 from keng_contracts.status import EdgeStatus, SpeakerStatus
 from keng_contracts.telemetry import Flag, Pack
 from keng_signals.quality import FUTURE_MS, Last, Limits, assess, limits_of
@@ -118,6 +119,8 @@ class Live:
         self.playback: dict[str, list[PlaybackEvent]] = {}
         self.broker_connected = False
         self.store_readable = False
+        self._day: date | None = None
+        self._thresholds: dict[str, dict[int, Threshold]] = {}
         self._sensors: dict[str, Sensor] = {}
         self._limits: dict[str, Limits] = {}
 
@@ -126,6 +129,7 @@ class Live:
     def adopt(self, registry: Registry) -> None:
         """A registry is in force: keep tracks of its series, forget all others."""
         self.registry = registry
+        self._thresholds = {}
         self._sensors = {registry.series(sensor): sensor for sensor in registry.sensors}
         self._limits = limits_of(registry)
         charted = {registry.series(sensor) for sensor in gauges(registry)}
@@ -137,6 +141,14 @@ class Live:
             if series in old:
                 track.restore(old[series].since(0))
             self.tracks[series] = track
+
+    def thresholds(self, sensor: str, day: date) -> dict[int, Threshold]:
+        """The thresholds of a sensor that hold on a day, by level; asked of the registry once a day."""
+        if day != self._day:
+            self._day, self._thresholds = day, {}
+        if sensor not in self._thresholds:
+            self._thresholds[sensor] = self.registry.thresholds_of(sensor, day) if self.registry else {}
+        return self._thresholds[sensor]
 
     # -- readings -----------------------------------------------------------------------------------------------
 
@@ -183,11 +195,15 @@ class Live:
         _bound(self.speakers, MAX_NODES)
 
     def alert(self, id_: str, document: AlertDocument | None) -> None:
-        """An alert's state, or None when the broker was told to forget it. An older version changes nothing."""
+        """An alert's state, or None when the broker was told to forget it.
+
+        One that is older by version and by time changes nothing; a lower version with a newer time comes from an
+        owner that began anew, and holds.
+        """
         known = self.alerts.get(id_)
         if document is None:
             self.alerts.pop(id_, None)
-        elif known is None or (document.version, document.updated_ms) >= (known.version, known.updated_ms):
+        elif known is None or document.version >= known.version or document.updated_ms > known.updated_ms:
             self.alerts[id_] = document
             if len(self.alerts) > MAX_ALERTS:
                 over = min(

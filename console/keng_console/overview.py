@@ -20,7 +20,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from keng_console.live import CHART_ROWS, Heard, Live, Track, gauges, usable
+from keng_console import nodes
+from keng_console.live import CHART_ROWS, Live, Track, gauges, usable
 from keng_console.views import (
     AlertView,
     Chart,
@@ -29,20 +30,15 @@ from keng_console.views import (
     GaugeView,
     Headline,
     Measured,
-    NodeView,
     Overview,
     SensorView,
     Situation,
-    Sound,
-    SpeakerView,
     StationView,
     ThresholdView,
 )
-from keng_contracts.alerts import AlertDocument, Hazard
-from keng_contracts.playback import PlaybackEvent
+from keng_contracts.alerts import Hazard
 from keng_contracts.registry import Registry, Sensor, Station
-from keng_contracts.status import EdgeStatus, SpeakerStatus
-from keng_contracts.telemetry import EARLIEST_MS, Flag
+from keng_contracts.telemetry import Flag
 from keng_store.protocol import Row
 
 STALE_AFTER, DEAD_AFTER = 3, 6  # intervals without a usable reading
@@ -52,8 +48,6 @@ MAX_CHARTS = 4
 CLEARED_SHOWN_MS = 24 * 3_600_000
 HOUR_MS = 3_600_000
 SHORTEST_CHART_MS = 10_000
-#: Failing sources told of one node; a node whose bus is down has them all.
-MAX_FAILING = 8
 
 
 def overview(
@@ -108,8 +102,8 @@ def overview(
         alerts=alerts,
         gauges=gauge_views,
         stations=_stations(live, registry, now_ms),
-        speakers=_speakers(live, registry),
-        nodes=_nodes(live, registry),
+        speakers=nodes.speakers(live, registry),
+        nodes=nodes.edges(live, registry),
     )
 
 
@@ -232,7 +226,7 @@ def _gauges(
         station = stations[sensor.id.split("/")[0]]
         thresholds = [
             ThresholdView(level, row.value, row.datum, row.source)
-            for level, row in sorted(registry.thresholds_of(sensor.id, today).items())
+            for level, row in sorted(live.thresholds(sensor.id, today).items())
         ]
         level = view.reading.value if view.reading else None
         rows = track.since(start_ms) if track else []
@@ -312,97 +306,9 @@ def _rate(rows: Sequence[Row], sensor: Sensor, chart_hours: float, time_lapse: f
 
 def _stations(live: Live, registry: Registry, now_ms: int) -> list[StationView]:
     charted = {sensor.id for sensor in gauges(registry)}
-    views = []
-    for station in registry.stations:
-        sensors = [
-            _sensor(live.tracks.get(registry.series(sensor)), sensor, now_ms)
-            for sensor in registry.sensors
-            if sensor.id.split("/")[0] == station.id and sensor.id not in charted
-        ]
-        if sensors:
-            views.append(StationView(station.id, station.name, station.river, sensors))
-    return views
-
-
-# -- nodes ------------------------------------------------------------------------------------------------------
-
-
-def _speakers(live: Live, registry: Registry) -> list[SpeakerView]:
-    zones = {zone.id: zone.name for zone in registry.zones}
-    names = {speaker.id: speaker for speaker in registry.speakers}
-    views = []
-    for id_ in [*names, *(i for i in live.speakers if i not in names)]:
-        heard: Heard[SpeakerStatus] | None = live.speakers.get(id_)
-        status = heard.said if heard else SpeakerStatus(state="offline")
-        events = live.playback.get(id_, [])
-        # The last sign of life: its status, unless the broker said it for it, or a step that it has played.
-        seen = [heard.heard_ms] if heard and status.state == "online" else [status.at_ms]
-        seen += [events[-1].at_ms] if events else []
-        playing = status.playing if status.state == "online" else ""
-        views.append(
-            SpeakerView(
-                id=id_,
-                name=names[id_].name if id_ in names else id_,
-                zones=[zones.get(zone, zone) for zone in names[id_].zones] if id_ in names else [],
-                known=id_ in names,
-                state=status.state if heard else "unknown",
-                heard_ms=max((at for at in seen if at >= EARLIEST_MS), default=None),
-                device=status.device[:80],
-                clock=status.clock.value,
-                refused=status.refused,
-                playing=playing,
-                sound=_sound(events, live.alerts, playing),
-            )
-        )
-    return views
-
-
-def _sound(events: Sequence[PlaybackEvent], alerts: dict[str, AlertDocument], playing: str) -> Sound | None:
-    """The newest step of what plays, or else of what was played last; the level from the newest that measured one."""
-    job = playing or next((event.play for event in reversed(events) if event.play), "")
-    steps = [event for event in events if event.play == job]
-    if not steps:
-        return None
-    last = steps[-1]
-    return Sound(
-        play=job,
-        what=last.what,
-        kind=next((event.kind for event in reversed(steps) if event.kind), ""),
-        at_ms=last.at_ms,
-        level_dbfs=next((event.level_dbfs for event in reversed(steps) if event.level_dbfs is not None), None),
-        sounded_s=last.sounded_s,
-        reason=last.reason[:200],
-        exercise=last.exercise,
-        alert=next((event.cause.alert for event in reversed(steps) if event.cause), "")
-        or next((alert.id for alert in alerts.values() if alert.play == job), ""),
-    )
-
-
-def _nodes(live: Live, registry: Registry) -> list[NodeView]:
-    known = list(dict.fromkeys(sensor.node for sensor in registry.sensors))
-    newest: dict[str, int] = {}
+    sensors: dict[str, list[SensorView]] = {station.id: [] for station in registry.stations}
     for sensor in registry.sensors:
-        row = live.tracks[registry.series(sensor)].newest if registry.series(sensor) in live.tracks else None
-        if row:
-            newest[sensor.node] = max(newest.get(sensor.node, 0), row.time_ms)
-    views = []
-    for id_ in [*known, *(i for i in live.edges if i not in known)]:
-        heard: Heard[EdgeStatus] | None = live.edges.get(id_)
-        status = heard.said if heard else EdgeStatus(state="offline")
-        seen = [heard.heard_ms] if heard and status.state == "online" else []
-        seen += [newest[id_]] if id_ in newest else []
-        views.append(
-            NodeView(
-                id=id_,
-                known=id_ in known,
-                state=status.state if heard else "unknown",
-                heard_ms=max((at for at in seen if at >= EARLIEST_MS), default=None),
-                clock=status.clock.value,
-                outbox_readings=status.outbox_readings,
-                outbox_age_s=status.outbox_age_s,
-                dropped=status.dropped,
-                sources=len(status.sources),
-                failing=[source for source in status.sources if not source.ok][:MAX_FAILING],
-            )
-        )
-    return views
+        if sensor.id not in charted:
+            track = live.tracks.get(registry.series(sensor))
+            sensors[sensor.id.split("/")[0]].append(_sensor(track, sensor, now_ms))
+    return [StationView(s.id, s.name, s.river, sensors[s.id]) for s in registry.stations if sensors[s.id]]

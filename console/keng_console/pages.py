@@ -184,12 +184,14 @@ class _Tools:
     def today(self) -> str:
         return f"{moment(self.view.now_ms, self.zone):%H:%M}"
 
-    def moment(self, time_ms: int) -> str:
-        """Time of day for the table of a chart, with seconds where its span is short."""
+    def when(self, time_ms: int) -> str:
+        """Time of day on a chart, with seconds where its span is short."""
+        return f"{moment(time_ms, self.zone):%H:%M:%S}" if self.view.chart_hours < 0.5 else self.clock(time_ms)
+
+    def row_time(self, time_ms: int) -> str:
+        """The same for a row of its table, always with the day where it may change."""
         then = moment(time_ms, self.zone)
-        if self.view.chart_hours < 0.5:
-            return f"{then:%H:%M:%S}"
-        return f"{then:%H:%M} {then.day}/{then.month}"
+        return self.when(time_ms) if self.view.chart_hours < 0.5 else f"{then:%H:%M} {then.day}/{then.month}"
 
     def age(self, time_ms: int) -> Markup:
         """An age that the browser counts on; the time itself is in it for whoever hovers."""
@@ -210,7 +212,7 @@ class _Tools:
             _("Highest: %(value)s at %(time)s.")
             % {
                 "value": self.quantity(gauge.chart.highest.value, gauge.sensor.decimals, gauge.sensor.unit),
-                "time": self.clock(gauge.chart.highest.time_ms),
+                "time": self.when(gauge.chart.highest.time_ms),
             }
             if gauge.chart.highest
             else _("No data in this time."),

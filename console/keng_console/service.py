@@ -76,7 +76,7 @@ class Console:
             ok=connected and readable and answers and registry is not None,
             broker_connected=connected,
             store_readable=readable,
-            database_writable=answers,
+            database_answers=answers,
             registry_version=registry.version if registry else None,
         )
 
@@ -172,6 +172,8 @@ def listen(host: str, port: int) -> socket.socket:
 async def main(settings: ConsoleSettings, stop: asyncio.Event) -> None:
     """The service; ``stop`` ends it."""
     require_loopback(settings.host)
+    for chatty in ("uvicorn.error", "alembic.runtime.migration"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     database = await asyncio.to_thread(Database, settings.database)
     try:
         async with Link(settings.broker, session_expiry_s=SESSION_S) as link:

@@ -58,7 +58,7 @@ class Health:
     ok: bool
     broker_connected: bool
     store_readable: bool
-    database_writable: bool
+    database_answers: bool
     registry_version: int | None
 
 

@@ -10,7 +10,7 @@ import io
 import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -59,8 +59,7 @@ class Words:
 
     def number(self, value: float, decimals: int = 0, *, signed: bool = False) -> str:
         """``4,57`` or ``4.57``, with a true minus sign; ``signed`` writes the plus too."""
-        pattern = "#,##0" + ("." + "0" * decimals if decimals else "")
-        text = format_decimal(abs(value), pattern, locale=self.language)
+        text = _decimal(self.language, abs(value), decimals)
         if value < 0 and any(digit in text for digit in "123456789"):
             return "−" + text
         return "+" + text if signed and value > 0 else text
@@ -85,6 +84,11 @@ class Words:
             decimals = 0 if hours == int(hours) else 1
             return f"{self.number(hours, decimals)} " + self.ngettext("hour", "hours", 1 if hours == 1 else 2)
         return self.lasts(hours * 3600)
+
+
+@lru_cache(4096)  # the same few thousand numbers are on the page again and again
+def _decimal(language: str, value: float, decimals: int) -> str:
+    return format_decimal(value, "#,##0" + ("." + "0" * decimals if decimals else ""), locale=language)
 
 
 def moment(time_ms: int, zone: ZoneInfo) -> datetime:

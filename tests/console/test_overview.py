@@ -99,6 +99,8 @@ def test_an_older_version_of_an_alert_changes_nothing() -> None:
     live.alert("phu-oc-level", alert(3, NOW, version=4))
     live.alert("phu-oc-level", alert(2, NOW, version=3))
     assert seen(live).headline.level == 3
+    live.alert("phu-oc-level", alert(1, NOW + 1, version=1))  # alerts lost its memory and began anew
+    assert seen(live).headline.level == 1
     live.alert("phu-oc-level", None)
     assert seen(live).alerts == []
 

@@ -118,7 +118,7 @@ async def test_health_says_what_is_missing(client: httpx.AsyncClient) -> None:
         "ok": False,
         "broker_connected": True,
         "store_readable": False,
-        "database_writable": True,
+        "database_answers": True,
         "registry_version": 1,
     }
 
