@@ -10,9 +10,12 @@ import pytest
 
 from keng_contracts.status import EdgeStatus
 from keng_contracts.telemetry import Flag
+from keng_edge.outbox import Boot, Outbox
+from keng_runtime.clock import now_ms
 from tests.support.broker import RunningBroker
 from tests.support.edge import IngestInATest, bus, ingest, outbox, slave, start_edge, statuses
 from tests.support.modbus_slave import ModbusSlaves
+from tests.support.outbox import append, plain
 from tests.support.processes import Process, until
 from tests.support.services import command
 
@@ -140,6 +143,32 @@ async def test_alarms_are_sent_although_ingest_never_answers(broker: RunningBrok
         )
         with start_edge(broker, tmp_path, fast):
             await until(lambda: counts(hearing).get(LEVEL, 0) > 70 and counts(hearing).get(RAIN, 0) > 70)
+
+
+LONG = "receipt_timeout_s = 300.0\n"
+
+
+async def test_a_backlog_larger_than_the_window_drains_as_receipts_come(broker: RunningBroker, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    left = Outbox(tmp_path / "state" / "edge-outbox.db", Boot("f" * 16), 10_000_000)
+    append(left, *(plain(2, now_ms() - 1000 * i) for i in range(350)))
+    left.close()
+    async with ingest(broker, receipting=True) as hearing:
+        with start_edge(broker, tmp_path, "", LONG):
+            await until(lambda: outbox(tmp_path)["packs"] == 0)
+    assert set(hearing.names.values()) == {1} and len(hearing.names) == 350, "each once"
+
+
+async def test_after_a_reconnect_nothing_waits_for_its_time_out(
+    broker: RunningBroker, tmp_path: Path, buses: str
+) -> None:
+    async with ingest(broker) as hearing:
+        with start_edge(broker, tmp_path, buses, LONG):
+            await until(lambda: len(hearing.names) >= 5)
+            first = hearing.packs[0]
+            broker.kill()
+            broker.start()
+            await until(lambda: hearing.names[first.boot, first.seq] >= 2)
 
 
 async def test_dead_lettered_packs_are_let_go_with_their_reason(

@@ -176,6 +176,8 @@ async def test_on_a_full_disk_alarms_still_speak_and_nothing_is_lost(
         assert life.keeper.held == 0 and life.keeper.dropped == 0
         names = [(pack.boot, pack.seq) for pack in life.packs]
         assert len(set(names)) == len(names), "what goes out again has a new name"
+        life.level()
+        await until(lambda: life.ledger == {LEVEL: 3, RAIN: 2000}, what="a new alarm is committed at once again")
     said = [record.message for record in caplog.records if record.levelname == "ERROR"]
     assert len(said) == 1 and "make room on the disk" in said[0]
 

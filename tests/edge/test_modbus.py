@@ -13,7 +13,7 @@ from keng_edge.profiles import Block
 from keng_edge.sources import Failure
 from keng_runtime.clock import now_ms
 from tests.support.modbus_slave import ModbusSlaves, framed
-from tests.support.processes import until
+from tests.support.processes import eventually, until
 
 RAIN = bytes.fromhex("01 03 02 02 18 B9 2E")
 
@@ -76,6 +76,17 @@ async def test_a_late_answer_is_not_taken_for_the_next_one(slaves: ModbusSlaves)
     slaves.spoil = lambda request, answer: [(0.0, answer)]
     slaves.say(framed(bytes([1, 3, 2, 0, 99])))
     await until(lambda: line.heard)
+    assert list((await line.read(1, 3, Block(0, 1))).words) == [536]
+    line.close()
+
+
+async def test_a_late_answer_that_nobody_has_looked_at_is_not_taken_either(slaves: ModbusSlaves) -> None:
+    line = Line(str(slaves.port), 9600)
+    await line.open()
+    slaves.say(framed(bytes([1, 3, 2, 0, 99])))
+    port = line._serial
+    assert port is not None
+    eventually(lambda: port.in_waiting == 7)  # in the kernel's buffer; our loop has not run since
     assert list((await line.read(1, 3, Block(0, 1))).words) == [536]
     line.close()
 

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keng_contracts.receipts import DeadLettered, Receipt
-from keng_contracts.telemetry import Clock, decode
+from keng_contracts.telemetry import Clock, Reading, decode
 from keng_edge.outbox import (
     MAX_PACK_READINGS,
+    Batch,
     Outbox,
     OutboxDamaged,
     OutboxUnavailable,
@@ -207,6 +208,17 @@ def test_a_full_disk_takes_nothing_and_loses_nothing(outbox: Outbox) -> None:
     outbox._db.execute("PRAGMA max_page_count = 1000000")
     append(outbox, plain(MAX_PACK_READINGS))
     assert outbox.ledger() == {RAIN: 5 + MAX_PACK_READINGS}
+
+
+def test_a_commit_that_fails_half_way_leaves_nothing(outbox: Outbox) -> None:
+    append(outbox, plain(5))
+    before = outbox.depth
+    no_number = Batch([Reading(RAIN, NOW, float("nan"), "mm")], alarm=False)
+    with pytest.raises(ValueError):
+        append(outbox, plain(3), no_number)
+    assert outbox.depth == before
+    assert outbox.ledger() == {RAIN: 5}
+    assert seqs(outbox.next_batch(10)) == [0]
 
 
 def test_a_folder_that_is_not_there_is_no_damage(tmp_path: Path) -> None:

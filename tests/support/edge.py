@@ -36,8 +36,8 @@ def bus(id_: str, port: Path | str, *slaves: str, baud: int = 9600) -> str:
 
 
 def edge_settings(broker: RunningBroker, folder: Path, buses: str, more: str = "") -> str:
-    top = f"receipt_timeout_s = 1.0\ncommit_every_s = 0.2\n{more}"
-    return settings(broker, NODE, folder, top) + buses
+    quick = "" if "receipt_timeout_s" in more else "receipt_timeout_s = 1.0\n"
+    return settings(broker, NODE, folder, f"{quick}commit_every_s = 0.2\n{more}") + buses
 
 
 def start_edge(broker: RunningBroker, folder: Path, buses: str, more: str = "") -> Process:
