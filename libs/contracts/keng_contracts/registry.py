@@ -45,6 +45,33 @@ class Station(_Strict):
     )
 
 
+class Quality(_Strict):
+    """What streaming quality control tests a sensor by, beside ``range`` and ``sentinels``: see keng_signals.quality.
+
+    A limit that is left out isn't tested. All of them only ever make a reading suspect: a flash flood is real, and a
+    crest is flat. Values are in the sensor's unit.
+    """
+
+    suspect_range: tuple[float, float] | None = Field(
+        None, description="outside of it a value is possible, but odd here"
+    )
+    spike: float | None = Field(None, gt=0, description="most that a value may differ from the median of the last five")
+    rate_per_h: float | None = Field(None, gt=0, description="fastest real change in an hour")
+    noise: float = Field(0.0, ge=0, description="what the instrument's unrest adds between two readings, for the rate")
+    confirm: int = Field(
+        2, ge=1, le=60, description="fresh readings that must agree with one beyond the rate before it is believed"
+    )
+    flat_after_s: float | None = Field(None, gt=0, description="a value that stands still for as long is suspect")
+    flat_tolerance: float = Field(0.0, ge=0, description="largest spread that counts as standing still")
+    gap_intervals: float = Field(3.0, ge=1, description="so many intervals without a reading are a gap")
+
+    @model_validator(mode="after")
+    def _low_before_high(self) -> Self:
+        if self.suspect_range is not None and self.suspect_range[0] > self.suspect_range[1]:
+            raise ValueError("suspect_range: the lower bound comes first")
+        return self
+
+
 class Sensor(_Strict):
     """One series. ``range`` is what the instrument can physically mean; ``sentinels`` are its words for 'no value'."""
 
@@ -56,6 +83,7 @@ class Sensor(_Strict):
     sentinels: list[float] = []
     interval_s: float = Field(60.0, gt=0, description="the time between two readings when all is well")
     decimals: int = Field(2, ge=0, le=4)
+    quality: Quality = Quality()
 
 
 class Threshold(_Strict):
