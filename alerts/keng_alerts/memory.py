@@ -1,12 +1,14 @@
 """What alerts remembers: on disk before anything is said, so that a crash forgets nothing and says nothing twice.
 
-One SQLite file: the state of each gauge, each alert's document, the command counter, and the commands that the broker
-does not have yet. A change of level, its document and its command become durable in one transaction; a command that
-was signed before a crash goes out after it with the same id and counter, so a loudspeaker that had it refuses the copy.
+One SQLite file: the state of each gauge and the window of its quality control, each alert's document, the command
+counter, and the commands that the broker does not have yet. A change of level, its document and its command become
+durable in one transaction; a command that was signed before a crash goes out after it with the same id and counter, so
+a loudspeaker that had it refuses the copy.
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,9 +17,11 @@ from typing import NamedTuple
 from keng_alerts.hazard import State
 from keng_contracts.alerts import AlertDocument
 from keng_contracts.errors import Problem
+from keng_signals.quality import Window
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS gauge (series TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS quality (series TEXT PRIMARY KEY, window TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS alert (id TEXT PRIMARY KEY, document TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS outgoing (
     counter INTEGER PRIMARY KEY, topic TEXT NOT NULL, payload BLOB NOT NULL, expires_ms INTEGER NOT NULL,
@@ -67,6 +71,10 @@ class Memory:
         """The state of every gauge, by series."""
         return {s: State.model_validate_json(t) for s, t in self._db.execute("SELECT series, state FROM gauge")}
 
+    def windows(self) -> dict[str, Window]:
+        """The window of every gauge's quality control, by series."""
+        return {s: Window.load(json.loads(t)) for s, t in self._db.execute("SELECT series, window FROM quality")}
+
     def alerts(self) -> dict[str, AlertDocument]:
         """Every alert's document, by id."""
         rows = self._db.execute("SELECT id, document FROM alert")
@@ -90,6 +98,7 @@ class Memory:
     def keep(
         self,
         states: Mapping[str, State],
+        windows: Mapping[str, Window],
         alerts: Iterable[AlertDocument],
         commands: Iterable[Outgoing],
         journal: Iterable[Entry],
@@ -100,6 +109,10 @@ class Memory:
             self._db.executemany(
                 "INSERT INTO gauge VALUES (?, ?) ON CONFLICT (series) DO UPDATE SET state = excluded.state",
                 [(series, state.model_dump_json()) for series, state in states.items()],
+            )
+            self._db.executemany(
+                "INSERT INTO quality VALUES (?, ?) ON CONFLICT (series) DO UPDATE SET window = excluded.window",
+                [(series, json.dumps(window.dump(), allow_nan=False)) for series, window in windows.items()],
             )
             self._db.executemany(
                 "INSERT INTO alert VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET document = excluded.document",

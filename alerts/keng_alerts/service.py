@@ -28,7 +28,7 @@ from keng_runtime.mqtt import Link, Message, Refused
 from keng_runtime.registry import RegistryCopy
 from keng_runtime.service import notify, until
 from keng_runtime.signing import SigningKey
-from keng_signals.quality import Last, Limits, assess
+from keng_signals.quality import Limits, Window, judge, limits_of
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,7 @@ class Outcome:
     """What follows from a batch: made durable as one, then published."""
 
     states: dict[str, State] = field(default_factory=dict)
+    windows: dict[str, Window] = field(default_factory=dict)
     documents: dict[str, AlertDocument] = field(default_factory=dict)
     commands: list[Outgoing] = field(default_factory=list)
     journal: list[Entry] = field(default_factory=list)
@@ -81,8 +82,9 @@ class Alerts:
         self._counter = memory.counter()
         self._outgoing = deque(memory.outgoing())
         self._to_send = asyncio.Event()
-        self._last: dict[str, Last] = {}
+        self._windows: dict[str, Window] = memory.windows()
         self._gauges: dict[str, Gauge] = {}
+        self._limits: dict[str, Limits] = {}
         self._follow(registry.current)
 
     # -- hearing ------------------------------------------------------------------------------------------------
@@ -126,6 +128,7 @@ class Alerts:
     def _follow(self, registry: Registry | None) -> None:
         if registry is not None:
             self._gauges = gauges(registry)
+            self._limits = limits_of(registry)
 
     def _telemetry(self, topic: Topic, payload: bytes, heard_ms: int, outcome: Outcome) -> None:
         try:
@@ -136,11 +139,9 @@ class Alerts:
             gauge = self._gauges.get(reading.series)
             if gauge is None or gauge.sensor.node != topic.id or gauge.registry.commune.id != topic.commune:
                 continue
-            last = self._last.get(reading.series)
-            verdict = assess(reading, Limits.of(gauge.sensor), last, heard_ms)
+            window = outcome.windows[reading.series] = self._windows.setdefault(reading.series, Window())
+            verdict = judge(reading, self._limits[reading.series], window, heard_ms)
             SAMPLES.labels(verdict.flag.name.lower()).inc()
-            if last is None or reading.time_ms > last.time_ms:
-                self._last[reading.series] = Last(reading.time_ms, reading.value)
             if verdict.flag is not Flag.GOOD:
                 continue
             thresholds = gauge.thresholds(reading.time_ms)
@@ -202,10 +203,12 @@ class Alerts:
     def _remember(self, outcome: Outcome) -> None:
         """Make an outcome durable. A disk that takes nothing must not silence a siren: then it goes out all the same,
         and a loudspeaker that hears it twice plays it once, by its name."""
-        if not (outcome.states or outcome.documents or outcome.commands):
+        if not (outcome.windows or outcome.documents):
             return
         try:
-            self._memory.keep(outcome.states, outcome.documents.values(), outcome.commands, outcome.journal)
+            self._memory.keep(
+                outcome.states, outcome.windows, outcome.documents.values(), outcome.commands, outcome.journal
+            )
         except sqlite3.Error as error:
             log.error(
                 "the alert state can't be written (%s): going on from memory; a restart now would forget counts, "

@@ -20,7 +20,7 @@ from keng_runtime.settings import sample_toml
 from keng_runtime.signing import TrustStore
 from tests.support.broker import COMMUNE, RunningBroker
 from tests.support.processes import Process, until
-from tests.support.registry import sample, signed
+from tests.support.registry import LEVEL, sample, signed
 from tests.support.services import start_alerts
 from tests.support.telemetry import BOOT, EdgeInATest, edge, retain_registry
 
@@ -118,6 +118,40 @@ async def test_counts_survive_a_kill_and_no_order_is_given_twice(
     assert plays == ["phu-oc-level-1-2", "phu-oc-level-1-3"]
     counters = [command.ctr for command in seen.commands]
     assert counters == sorted(set(counters))
+
+
+async def test_an_outlier_counts_for_nothing_and_a_kill_does_not_forget_what_it_is_seen_by(
+    broker: RunningBroker, tmp_path: Path
+) -> None:
+    sensors = [
+        s.model_dump() | ({"quality": {"spike": 0.5}} if s.id == "phu-oc/level" else {}) for s in sample().sensors
+    ]
+    await retain_registry(broker, signed(sample(sensors=sensors), broker.credentials))
+    async with edge(broker) as node, witness(broker) as seen:
+        with start_alerts(broker, tmp_path) as first:
+            first.says("listening")
+            await rise(node, 1.2, 1.2, 1.2, 1.2)
+            await _judged(tmp_path, ["", "", "", ""])
+            first.kill()
+        with start_alerts(broker, tmp_path) as second:
+            second.says("listening")
+            await rise(node, 4.6, 4.6)
+            await _judged(tmp_path, ["", "", "", "spike", "spike"])
+            assert seen.alert is None
+            await rise(node, 4.6, 4.6, 4.6)
+            await seen.sees(level=3)
+
+
+async def _judged(folder: Path, tests: list[str]) -> None:
+    """Wait until the gauge's window on disk has these findings."""
+    memory = Memory(folder / "alerts" / "alerts.sqlite")
+
+    def judged() -> bool:
+        window = memory.windows().get(LEVEL)
+        return window is not None and [verdict.test for verdict in window.verdicts] == tests
+
+    await until(judged, what=f"{tests} on disk")
+    memory.close()
 
 
 async def _taken(folder: Path, count: int) -> None:

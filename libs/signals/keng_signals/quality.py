@@ -54,6 +54,8 @@ FUTURE_MS = 120_000
 REMEMBERED = 5
 #: Fewest readings by which a spike is judged.
 _FEWEST = 3
+# Looking a member up in its enumeration costs as much as a test: these are taken once.
+_MISSING, _BAD, _SUSPECT = Flag.MISSING, Flag.BAD, Flag.SUSPECT
 
 #: From best to worst; the worse of two flags wins.
 _ORDER = {Flag.GOOD: 0, Flag.NOT_EVALUATED: 1, Flag.SUSPECT: 2, Flag.BAD: 3, Flag.MISSING: 4}
@@ -239,7 +241,7 @@ def judge(reading: Reading, limits: Limits | None, window: Window, now_ms: int) 
         verdict = _RATE
     if _is_odd(value, limits):
         verdict = _ODD
-    if flag is Flag.SUSPECT:
+    if flag is _SUSPECT:
         verdict = _EDGE[flag]
     window.verdicts.append(verdict)
     return verdict
@@ -261,7 +263,7 @@ def assess(reading: Reading, limits: Limits | None, last: Last | None, now_ms: i
     found = _alone(reading.time_ms, reading.value, reading.flag, limits, now_ms)
     if found is not None:
         return found
-    if reading.flag is Flag.SUSPECT:
+    if reading.flag is _SUSPECT:
         return _EDGE[reading.flag]
     if last is not None and reading.time_ms == last.time_ms and reading.value != last.value:
         return _DUPLICATE
@@ -280,7 +282,7 @@ def is_spike(before: float, value: float, after: float, limit: float) -> bool:
 
 def _alone(time_ms: int, value: float, flag: Flag, limits: Limits, now_ms: int) -> Verdict | None:
     """What makes a reading bad or missing by itself; None if nothing does."""
-    if flag is Flag.MISSING:
+    if flag is _MISSING:
         return _SENTINEL
     for sentinel in limits.sentinels:
         if -1e-6 < value - sentinel < 1e-6:
@@ -291,7 +293,7 @@ def _alone(time_ms: int, value: float, flag: Flag, limits: Limits, now_ms: int) 
         return _TIME
     if (limits.low is not None and value < limits.low) or (limits.high is not None and value > limits.high):
         return _RANGE
-    return _EDGE[flag] if flag is Flag.BAD else None
+    return _EDGE[flag] if flag is _BAD else None
 
 
 def _not_newer(time_ms: int, value: float, flag: Flag, limits: Limits, window: Window) -> Verdict:
@@ -305,7 +307,7 @@ def _not_newer(time_ms: int, value: float, flag: Flag, limits: Limits, window: W
             window.stuck += 1
             return _STUCK if window.stuck > 1 else _DUPLICATE
         return _DUPLICATE
-    if flag is Flag.SUSPECT:
+    if flag is _SUSPECT:
         return _EDGE[flag]
     if _is_odd(value, limits):
         return _ODD
