@@ -13,6 +13,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from keng_contracts import derived
+from keng_contracts.derived import SPECS, DerivedKind
+
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$")]
 #: A sensor's name inside its commune: ``<station>/<quantity>``.
 SensorId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}/[a-z0-9][a-z0-9-]{0,62}$")]
@@ -84,6 +87,21 @@ class Sensor(_Strict):
     interval_s: float = Field(60.0, gt=0, description="the time between two readings when all is well")
     decimals: int = Field(2, ge=0, le=4)
     quality: Quality = Quality()
+
+
+class Derived(_Strict):
+    """A series that is made of others: see keng_contracts.derived for the kinds, their inputs and parameters."""
+
+    id: SensorId
+    name: str
+    kind: DerivedKind
+    inputs: dict[str, SensorId] = Field(description="the sensor of each input, by the input's name")
+    parameters: dict[str, float] = {}
+    decimals: int = Field(1, ge=0, le=4)
+
+    @property
+    def unit(self) -> str:
+        return SPECS[self.kind].unit
 
 
 class Threshold(_Strict):
@@ -159,6 +177,7 @@ class Registry(_Strict):
     commune: Commune
     stations: list[Station] = []
     sensors: list[Sensor] = []
+    derived: list[Derived] = []
     thresholds: list[Threshold] = []
     hazard_rules: list[HazardRule] = []
     zones: list[Zone] = []
@@ -182,12 +201,21 @@ class Registry(_Strict):
 
         stations = unique("station", [s.id for s in self.stations])
         sensors = unique("sensor", [s.id for s in self.sensors])
+        unique("series", [*sensors, *(d.id for d in self.derived)])
         zones = unique("zone", [z.id for z in self.zones])
         unique("speaker", [s.id for s in self.speakers])
         sirens = unique("siren", [s.id for s in self.sirens])
         unique("hazard rule", [r.sensor for r in self.hazard_rules])
         for sensor in self.sensors:
             known("station", sensor.id.split("/")[0], stations, f"sensor {sensor.id}")
+        units = {s.id: s.unit for s in self.sensors}
+        for made in self.derived:
+            where = f"derived {made.id}"
+            known("station", made.id.split("/")[0], stations, where)
+            for sensor_id in made.inputs.values():
+                known("sensor", sensor_id, sensors, where)
+            of = {name: units.get(sensor_id) for name, sensor_id in made.inputs.items()}
+            faults.extend(f"{where}: {fault}" for fault in derived.faults(made.kind, of, made.parameters))
         for name, rows in (
             ("threshold", self.thresholds),
             ("hazard rule", self.hazard_rules),
@@ -212,8 +240,8 @@ class Registry(_Strict):
             raise ValueError("; ".join(dict.fromkeys(faults)))
         return self
 
-    def series(self, sensor: Sensor) -> str:
-        """The full series name of a sensor, ``<commune>/<station>/<quantity>``."""
+    def series(self, sensor: Sensor | Derived) -> str:
+        """The full series name of a sensor or of what is derived, ``<commune>/<station>/<quantity>``."""
         return f"{self.commune.id}/{sensor.id}"
 
     def thresholds_of(self, sensor: str, on: date) -> dict[int, Threshold]:

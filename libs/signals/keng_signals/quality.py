@@ -25,8 +25,9 @@ a value by the one *after* it, a stream can't, for the siren doesn't wait:
 
 - *Spike*: QARTOD compares a value with the mean of its two neighbours. Here it is compared with the median of five,
   it and the four before it, so a lone outlier is found at once and never makes its neighbours look wrong, and a step
-  that lasts is believed with its third reading. Fewer than three readings, as at a start or after a gap, are not
-  judged. A reading that comes late, between two that are remembered, is judged in QARTOD's form (:func:`is_spike`).
+  that lasts is believed with its third reading. Gaps are tolerated: only what is five gaps old is left out. Fewer
+  than three readings, as at a start, are not judged. A reading that comes late, between two that are remembered, is
+  judged in QARTOD's form (:func:`is_spike`).
 - *Rate*: QARTOD measures from the value before. Here it is measured from the last value that was *believed*, so the
   way back from an outlier isn't found wrong, and what lies beyond the limit is held: it is suspect until ``confirm``
   fresh readings, each within the limit of the one before it, have followed. Nothing is rejected outright. The longer a
@@ -219,12 +220,8 @@ def judge(reading: Reading, limits: Limits | None, window: Window, now_ms: int) 
         if time_ms <= newest_ms:
             return _not_newer(time_ms, value, flag, limits, window)
         gap = time_ms - newest_ms > limits.gap_ms
-        if gap:
-            times.clear()
-            values.clear()
-            window.verdicts.clear()
-        elif len(times) == REMEMBERED:
-            del times[0], values[0], window.verdicts[0]
+        if len(times) == REMEMBERED or (gap and time_ms - times[0] > REMEMBERED * limits.gap_ms):
+            _forget(time_ms, limits, window)
     else:
         gap = False
     before = values[-1] if values else None
@@ -233,7 +230,7 @@ def judge(reading: Reading, limits: Limits | None, window: Window, now_ms: int) 
     window.stuck = 0
 
     verdict = _GAP if gap else _GOOD
-    if limits.flat_ms is not None and _is_flat(time_ms, value, before, limits, window):
+    if limits.flat_ms is not None and _is_flat(time_ms, value, None if gap else before, limits, window):
         verdict = _FLAT
     if limits.spike is not None and len(values) >= _FEWEST and abs(value - _median(values)) > limits.spike:
         verdict = _SPIKE
@@ -316,6 +313,13 @@ def _not_newer(time_ms: int, value: float, flag: Flag, limits: Limits, window: W
     return _GOOD
 
 
+def _forget(time_ms: int, limits: Limits, window: Window) -> None:
+    """Make place for one reading, and let go of what is five gaps old: it says nothing of what is normal now."""
+    stale = bisect_left(window.times, time_ms - REMEMBERED * limits.gap_ms)
+    stale = max(stale, len(window.times) - REMEMBERED + 1)
+    del window.times[:stale], window.values[:stale], window.verdicts[:stale]
+
+
 def _is_odd(value: float, limits: Limits) -> bool:
     return (limits.odd_low is not None and value < limits.odd_low) or (
         limits.odd_high is not None and value > limits.odd_high
@@ -328,7 +332,7 @@ def _median(values: Sequence[float]) -> float:
 
 
 def _is_held(time_ms: int, value: float, before: float | None, limits: Limits, window: Window) -> bool:
-    """The rate test and its hold; ``before`` is the reading before this one, None after a gap."""
+    """The rate test and its hold; ``before`` is the reading before this one, None if none is remembered."""
     rate, noise = limits.rate_per_ms, limits.noise
     assert rate is not None
     if window.believed is not None and abs(value - window.believed) > noise + rate * (time_ms - window.believed_ms):
@@ -346,7 +350,8 @@ def _is_held(time_ms: int, value: float, before: float | None, limits: Limits, w
 
 
 def _is_flat(time_ms: int, value: float, before: float | None, limits: Limits, window: Window) -> bool:
-    """The flat line test: whether all readings since ``flat_ms`` ago lie within the tolerance of each other."""
+    """The flat line test: whether all readings since ``flat_ms`` ago lie within the tolerance of each other; ``before``
+    is the reading before this one, None after a gap."""
     low, high = min(window.flat_low, value), max(window.flat_high, value)
     if before is None or high - low > limits.flat_tolerance:
         window.flat_since, window.flat_low, window.flat_high = time_ms, value, value
