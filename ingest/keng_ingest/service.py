@@ -113,8 +113,9 @@ class Ingest:
                     await asyncio.to_thread(self._write, outcome)
                 return
             except StoreUnavailable as error:
-                log.error("the store can't take readings now (%s); nothing is lost, next try in %.1f s", error, wait)
-                await asyncio.sleep(wait)
+                pause = max(wait, error.retry_after_s or 0.0)  # a store that asks for patience is given it
+                log.error("the store can't take readings now (%s); nothing is lost, next try in %.1f s", error, pause)
+                await asyncio.sleep(pause)
                 wait = min(wait * 2, RETRY_MAX_S)
 
     def _write(self, outcome: Sorted) -> None:

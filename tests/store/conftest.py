@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -22,7 +23,28 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> StoreSettings:
     return StoreSettings(url=influx.new_database())
 
 
+class Clock:
+    """The store's own clock: today's, and moved on at will."""
+
+    def __init__(self) -> None:
+        self.ahead_ms = 0
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 10**6 + self.ahead_ms
+
+    def now_ns(self) -> int:
+        return time.time_ns() + self.ahead_ms * 10**6
+
+    def pass_minutes(self, minutes: int) -> None:
+        self.ahead_ms += minutes * 60_000
+
+
 @pytest.fixture
-def store(settings: StoreSettings) -> Iterator[Store]:
-    with closing(open_store(settings)) as opened:
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(settings: StoreSettings, clock: Clock) -> Iterator[Store]:
+    with closing(open_store(settings, now_ns=clock.now_ns)) as opened:
         yield opened

@@ -43,6 +43,8 @@ bind-address = "127.0.0.1:{rpc_port}"
   bind-address = "127.0.0.1:{port}"
   auth-enabled = {auth}
   log-enabled = false
+[retention]
+  check-interval = "1s"
 [continuous_queries]
   enabled = false
 [logging]

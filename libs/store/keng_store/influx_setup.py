@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Any
 
@@ -11,6 +12,7 @@ from influxdb_client.rest import ApiException
 from influxdb_client.service.dbr_ps_service import DBRPsService
 
 from keng_contracts.errors import Problem
+from keng_store.influx_rollups import FOR_EVER
 
 log = logging.getLogger(__name__)
 
@@ -26,22 +28,45 @@ def make_database(client: Any, database: str) -> None:
     Version 3, and whatever does not tell its version, makes it at the first write by itself. Raises ApiException or
     urllib3's HTTPError when the server does not do it now, Problem for a wrong ``org``.
     """
-    version = str(client.version()).removeprefix("v")
-    if version.startswith("1."):
-        _create_database(client, database)
-    elif version.startswith("2."):
+    version = major_version(client)
+    if version == 1:
+        try:
+            ask(client, f"CREATE DATABASE {quoted(database)}")
+            # What stays for ever needs a policy of its own, for the default one's duration is that of raw readings.
+            ask(client, f"CREATE RETENTION POLICY {FOR_EVER} ON {quoted(database)} DURATION INF REPLICATION 1")
+        except ApiException as error:
+            if error.status != 403:
+                raise
+            # A user that may write but not administer: the database is there, or the first write will say so.
+            log.debug("may not create the database %s: %s", database, error.body)
+    elif version == 2:
         _create_bucket(client, database)
 
 
-def _create_database(client: Any, database: str) -> None:
-    name = database.replace("\\", "\\\\").replace('"', '\\"')
-    try:
-        client.api_client.call_api("/query", "POST", query_params=[("q", f'CREATE DATABASE "{name}"')])
-    except ApiException as error:
-        if error.status != 403:
-            raise
-        # A user that may write but not administer: the database is there, or the first write will say so.
-        log.debug("may not create the database %s: %s", database, error.body)
+def major_version(client: Any) -> int:
+    """1, 2, 3, or 0 for a server that does not tell."""
+    digit = str(client.version()).removeprefix("v")[:1]
+    return int(digit) if digit.isdigit() else 0
+
+
+def has_policy(client: Any, database: str) -> bool:
+    """Whether a database of 1.x has the retention policy FOR_EVER; not if an administrator made it without."""
+    result = ask(client, f"SHOW RETENTION POLICIES ON {quoted(database)}", method="GET")["results"][0]
+    return any(row[0] == FOR_EVER for found in result.get("series", []) for row in found.get("values", []))
+
+
+def ask(client: Any, statement: str, method: str = "POST") -> Any:
+    """The JSON answer to an InfluxQL statement that names its database."""
+    response = client.api_client.call_api(
+        "/query", method, query_params=[("q", statement)], _preload_content=False, _return_http_data_only=True
+    )
+    return json.loads(response.data)
+
+
+def quoted(name: str) -> str:
+    """An identifier of InfluxQL."""
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _create_bucket(client: Any, database: str) -> None:

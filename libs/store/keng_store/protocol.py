@@ -7,7 +7,8 @@ All calls block and may be made from any thread, one at a time for each store ob
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
 from typing import NamedTuple, Protocol
 
 from keng_contracts.telemetry import Flag
@@ -20,6 +21,49 @@ class Row(NamedTuple):
     time_ms: int
     value: float
     flag: Flag
+
+
+class Resolution(Enum):
+    """Widths of roll-ups. Ten minutes by UTC; a day is the commune's own, from midnight to midnight."""
+
+    TEN_MINUTES = "10m"
+    DAY = "1d"
+
+
+class Aggregate(NamedTuple):
+    """The readings of one series in one bucket of time, kept for ever.
+
+    ``min``, ``mean`` and ``max`` (in the sensor's unit) leave out readings flagged BAD or MISSING, unless there are no
+    others: one faulty reading must not be a day's maximum for ever. ``count`` is how many readings the bucket has,
+    ``bad`` how many of them are so flagged, ``worst`` the highest flag. ``min_ms`` and ``max_ms`` are when the extremes
+    were first reached; all times are ms since 1970 UTC.
+    """
+
+    series: str
+    start_ms: int
+    min: float
+    mean: float
+    max: float
+    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody asks for
+    bad: int
+    worst: Flag
+    min_ms: int
+    max_ms: int
+
+
+class Touched(NamedTuple):
+    """A ten-minute bucket that was written to since it was rolled up; ``token`` names that state of it."""
+
+    series: str
+    start_ms: int
+    token: int
+
+
+class Span(NamedTuple):
+    """Times of the oldest and the newest row of a series, ms since 1970 UTC."""
+
+    first_ms: int
+    last_ms: int
 
 
 class StoreUnavailable(Exception):
@@ -43,7 +87,11 @@ class RowRefused(Exception):
 
 
 class Store(Protocol):
-    """Readings by series and time."""
+    """Readings by series and time, and what was made of them.
+
+    The second half serves :class:`keng_store.maintenance.Maintenance`: every write leaves a mark on the ten-minute
+    buckets that it touched, and a mark goes only when a roll-up that has seen the write is durable.
+    """
 
     def write(self, rows: Sequence[Row]) -> None:
         """Keep rows for ever; returns once they are durable. Raises StoreUnavailable or RowRefused, then none of
@@ -61,6 +109,36 @@ class Store(Protocol):
 
     def counts(self, commune: str) -> dict[str, int]:
         """How many rows each series of a commune has."""
+        ...
+
+    def spans(self) -> dict[str, Span]:
+        """Every series that has rows, of all communes, with the times of its oldest and newest."""
+        ...
+
+    def rollups(self, series: str, resolution: Resolution, start_ms: int, end_ms: int) -> list[Aggregate]:
+        """Roll-ups whose bucket starts in ``start_ms <= start < end_ms``, in rising order."""
+        ...
+
+    def touched(self, now_ms: int, limit: int) -> list[Touched]:
+        """Up to ``limit`` buckets that are over and were written to since they were rolled up."""
+        ...
+
+    def settle(self, rollups: Mapping[Resolution, Sequence[Aggregate]], done: Sequence[Touched]) -> bool:
+        """Keep roll-ups (in place of those of the same bucket) and take the marks ``done`` off, durably. False, and
+        nothing has changed, if one of these buckets was written to in the meantime."""
+        ...
+
+    def forget(self, before_ms: int, limit: int) -> int:
+        """Remove rows older than ``before_ms``, of up to ``limit`` series, and only of series all of whose older rows
+        are rolled up. How many series that were; 0 when there is no more to do now."""
+        ...
+
+    def raw_from(self, series: str) -> int:
+        """The time before which rows of a series were removed, 0 if none ever was. Roll-ups before it are final."""
+        ...
+
+    def seal(self, series: str, raw_from_ms: int) -> None:
+        """Declare the roll-ups of a series before that time final, as after :meth:`forget`; for copying a store."""
         ...
 
     def close(self) -> None: ...

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -44,7 +47,27 @@ class StoreSettings(BaseModel):
         return url
 
 
-def open_store(settings: StoreSettings, *, read_only: bool = False) -> Store:
+class RollupSettings(BaseModel):
+    """How long raw readings are kept; ten-minute and daily roll-ups stay for ever."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    raw_days: int = Field(400, ge=0, description="days that raw readings are kept; 0 for ever")
+    timezone: str = Field(
+        "Asia/Ho_Chi_Minh", description="time zone in which a day of the roll-ups begins; choose it once"
+    )
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f"{name!r} is no time zone (e.g. Asia/Ho_Chi_Minh)") from None
+        return name
+
+
+def open_store(settings: StoreSettings, *, read_only: bool = False, now_ns: Callable[[], int] = time.time_ns) -> Store:
     """Open what ``settings`` name. Raises Problem for what a person must mend (a missing secret, a damaged file); a
     store that is merely not there now is no error here but StoreUnavailable at its first use."""
     if settings.url.startswith(_SQLITE):
@@ -67,6 +90,7 @@ def open_store(settings: StoreSettings, *, read_only: bool = False) -> Store:
         org=settings.org or None,
         ca_file=settings.ca_file,
         read_only=read_only,
+        now_ns=now_ns,
     )
 
 

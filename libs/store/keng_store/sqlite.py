@@ -14,33 +14,26 @@ import contextlib
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from keng_contracts.errors import Problem
 from keng_contracts.telemetry import Flag
+from keng_store import sqlite_rollups
 from keng_store.names import is_series, parts
-from keng_store.protocol import Row, RowRefused, StoreUnavailable, bucket_width
+from keng_store.protocol import (
+    Aggregate,
+    Resolution,
+    Row,
+    RowRefused,
+    Span,
+    StoreUnavailable,
+    Touched,
+    bucket_width,
+)
+from keng_store.sqlite_schema import APPLICATION_ID, SCHEMA
 
 log = logging.getLogger(__name__)
-
-#: Marks the file as ours (PRAGMA application_id).
-APPLICATION_ID = int.from_bytes(b"KENG", "big")
-
-#: One script a schema version, run in order; PRAGMA user_version counts them.
-SCHEMA = (
-    """
-    CREATE TABLE series (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
-    CREATE TABLE reading (
-        series_id INTEGER NOT NULL,
-        time_ms INTEGER NOT NULL,
-        value REAL NOT NULL CHECK (value BETWEEN -1.7976931348623157e308 AND 1.7976931348623157e308),
-        flag INTEGER NOT NULL,
-        PRIMARY KEY (series_id, time_ms)
-    ) WITHOUT ROWID;
-    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-    """,
-)
 
 #: A file up to this size is checked at every start (well under a second); a larger one once a boot of the machine:
 #: SQLite survives a kill by design, and it is power cuts and dying cards that tear files.
@@ -89,6 +82,7 @@ class SqliteStore:
                     db.executemany(_UPSERT, bound)
                 except OverflowError:
                     raise RowRefused("a time does not fit into 64 bits") from None
+                sqlite_rollups.mark(db, bound)
             self._ids.update(new)  # only now: an id that was rolled back is none
 
     def latest(self, commune: str) -> dict[str, Row]:
@@ -127,6 +121,40 @@ class SqliteStore:
                     _prefix(commune),
                 ).fetchall()
             )
+
+    def spans(self) -> dict[str, Span]:
+        with self._connection() as db:
+            found = db.execute(
+                "SELECT name, (SELECT min(time_ms) FROM reading WHERE series_id = id),"
+                " (SELECT max(time_ms) FROM reading WHERE series_id = id) FROM series ORDER BY name"
+            )
+            return {name: Span(first, last) for name, first, last in found if first is not None}
+
+    def rollups(self, series: str, resolution: Resolution, start_ms: int, end_ms: int) -> list[Aggregate]:
+        if not is_series(series):
+            return []
+        with self._connection() as db:
+            return sqlite_rollups.rollups(db, series, resolution, start_ms, end_ms)
+
+    def touched(self, now_ms: int, limit: int) -> list[Touched]:
+        with self._connection() as db:
+            return sqlite_rollups.touched(db, now_ms, limit)
+
+    def settle(self, rollups: Mapping[Resolution, Sequence[Aggregate]], done: Sequence[Touched]) -> bool:
+        with self._connection() as db, _transaction(db):
+            return sqlite_rollups.settle(db, rollups, done)
+
+    def forget(self, before_ms: int, limit: int) -> int:
+        with self._connection() as db, _transaction(db):
+            return sqlite_rollups.forget(db, before_ms, limit)
+
+    def raw_from(self, series: str) -> int:
+        with self._connection() as db:
+            return sqlite_rollups.raw_from(db, series)
+
+    def seal(self, series: str, raw_from_ms: int) -> None:
+        with self._connection() as db, _transaction(db):
+            sqlite_rollups.seal(db, series, raw_from_ms)
 
     def close(self) -> None:
         if self._db is not None:
