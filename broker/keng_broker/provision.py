@@ -210,7 +210,7 @@ class _Maker:
         key = self._key("ca/ca.key")
         # Renewed while every certificate can still be given its full time.
         if certificate is None or certificate.not_valid_after_utc - self.now < VALID + RENEW_BEFORE:
-            subject = _subject(commune, f"{commune} authority")
+            subject = _subject(commune, "commune authority")  # not a slug: no node has that name
             certificate = (
                 _builder(subject, subject, key, self.now + CA_VALID)
                 .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)

@@ -208,6 +208,11 @@ def test_a_machine_that_is_both_edge_and_loudspeaker_is_one_identity(tmp_path: P
     assert made.count("tram-phu-oc/node.key") == 1
 
 
+def test_names_may_be_as_long_as_a_slug(tmp_path: Path) -> None:
+    make(tmp_path, commune="x" * 63, nodes=["n" * 63])
+    assert Credentials.open(tmp_path / ("n" * 63)).identity == "n" * 63
+
+
 def test_the_folder_of_another_commune_is_left_alone(tmp_path: Path) -> None:
     make(tmp_path)
     before = files(tmp_path)
