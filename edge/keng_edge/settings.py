@@ -9,7 +9,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from keng_contracts.registry import Slug
+from keng_contracts.names import Slug
 from keng_edge.profiles import Parity
 from keng_runtime.settings import ServiceSettings, sample_toml
 

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from keng_contracts.registry import Slug
+from keng_contracts.names import Slug
 from keng_runtime.settings import ServiceSettings
 
 

@@ -6,7 +6,8 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from keng_contracts.registry import AuthorityMode, Slug
+from keng_contracts.names import Slug
+from keng_contracts.registry import AuthorityMode
 
 
 class Hazard(StrEnum):

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from keng_contracts.registry import Slug
+from keng_contracts.names import Slug
 from keng_contracts.telemetry import Clock
 
 #: Tolerated difference between the clock of the issuer and that of the node, in seconds.

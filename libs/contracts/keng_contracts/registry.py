@@ -15,10 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from keng_contracts import derived
 from keng_contracts.derived import SPECS, DerivedKind
+from keng_contracts.names import SensorId, Slug
 
-Slug = Annotated[str, Field(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$")]
-#: A sensor's name inside its commune: ``<station>/<quantity>``.
-SensorId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}/[a-z0-9][a-z0-9-]{0,62}$")]
 Level = Annotated[int, Field(ge=1, le=4, description="1 to 3: báo động 1 to 3 or its local counterpart; 4: record")]
 
 

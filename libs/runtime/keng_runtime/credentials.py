@@ -14,12 +14,12 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-
-from cryptography import x509
-from cryptography.x509.oid import NameOID
+from typing import TYPE_CHECKING
 
 from keng_contracts.errors import Problem
-from keng_runtime.signing import SigningKey, TrustStore
+
+if TYPE_CHECKING:  # JOSE and its cryptography cost 10 MiB, which an edge agent need not spend to read its name
+    from keng_runtime.signing import SigningKey, TrustStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,8 @@ class Credentials:
             for name in ("ca.crt", "node.crt", "node.key"):
                 if not (folder / name).is_file():
                     raise Problem("is missing", where=str(folder / name), todo=todo)
-            certificate = x509.load_pem_x509_certificate((folder / "node.crt").read_bytes())
-            identity = str(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
-        except (ValueError, IndexError) as error:
+            identity = _common_name(folder / "node.crt")
+        except (ValueError, ssl.SSLError) as error:
             raise Problem(f"is not a certificate ({error})", where=str(folder / "node.crt"), todo=todo) from None
         except OSError as error:
             raise Problem(f"can't be read ({error.strerror})", where=str(folder), todo="check owner and mode") from None
@@ -62,7 +61,32 @@ class Credentials:
         return context
 
     def trust(self) -> TrustStore:
+        from keng_runtime.signing import TrustStore
+
         return TrustStore.load(self.folder / "trust.json")
 
     def signing_key(self) -> SigningKey:
+        from keng_runtime.signing import SigningKey
+
         return SigningKey.load(self.folder / "signing.jwk")
+
+
+def _common_name(certificate: Path) -> str:
+    """The subject's common name; raises ValueError or ssl.SSLError for what is no certificate.
+
+    The decoder is the one behind :meth:`ssl.SSLSocket.getpeercert`; the module has no public name for it. Where a
+    Python lacks it, cryptography reads the same.
+    """
+    decode = getattr(getattr(ssl, "_ssl", None), "_test_decode_cert", None)
+    if decode is None:
+        from cryptography import x509
+        from cryptography.x509.oid import NameOID
+
+        subject = x509.load_pem_x509_certificate(certificate.read_bytes()).subject
+        names = [str(name.value) for name in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    else:
+        fields = dict(pair for part in decode(str(certificate)).get("subject", ()) for pair in part)
+        names = [fields["commonName"]] if "commonName" in fields else []
+    if not names:
+        raise ValueError("it has no common name")
+    return names[0]

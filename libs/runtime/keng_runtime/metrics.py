@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from prometheus_client import start_http_server
-
 from keng_contracts.errors import Problem
 
 
@@ -11,6 +9,8 @@ def serve(port: int) -> None:
     """Serve this process's metrics on 127.0.0.1 (port 0: not at all)."""
     if not port:
         return
+    from prometheus_client import start_http_server  # not before it is wanted: a Pi's memory is small
+
     try:
         start_http_server(port, addr="127.0.0.1")
     except OSError as error:
