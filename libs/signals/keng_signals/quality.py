@@ -353,7 +353,7 @@ def _is_flat(time_ms: int, value: float, before: float | None, limits: Limits, w
     """The flat line test: whether all readings since ``flat_ms`` ago lie within the tolerance of each other; ``before``
     is the reading before this one, None after a gap."""
     low, high = min(window.flat_low, value), max(window.flat_high, value)
-    if before is None or high - low > limits.flat_tolerance:
+    if before is None or high - low > limits.flat_tolerance + 1e-9:  # 1.62 - 1.60 is a little more than 0.02
         window.flat_since, window.flat_low, window.flat_high = time_ms, value, value
         return False
     window.flat_low, window.flat_high = low, high
