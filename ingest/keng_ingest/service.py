@@ -9,13 +9,13 @@ from prometheus_client import Counter, Histogram
 
 from keng_contracts.topics import Channel, Kind, pattern
 from keng_ingest.dead_letters import DeadLetters
+from keng_ingest.memory import Windows
 from keng_ingest.settings import IngestSettings
 from keng_ingest.sort import DeadLetter, Rules, Sorted, sort
 from keng_runtime.clock import now_ms
 from keng_runtime.mqtt import Link, Message
 from keng_runtime.registry import RegistryCopy
 from keng_runtime.service import notify, until
-from keng_signals.quality import Last
 from keng_store.protocol import Row, Store, StoreUnavailable
 from keng_store.settings import open_store
 from keng_store.writing import write_all
@@ -43,7 +43,9 @@ async def main(settings: IngestSettings, stop: asyncio.Event) -> None:
     try:
         async with link:
             notify("READY=1")
-            await until(stop, Ingest(link, store, dead_letters, registry, settings).serve())
+            ingest = Ingest(link, store, dead_letters, registry, settings)
+            await until(stop, ingest.serve())
+            ingest.remember()
     finally:
         dead_letters.close()
         store.close()
@@ -61,7 +63,7 @@ class Ingest:
         self._registry = registry
         self._settings = settings
         self._rules = Rules.of(registry.current)
-        self._last: dict[str, Last] = {}
+        self._windows = Windows(settings.state / "quality.json", now_ms())
 
     async def serve(self) -> None:
         commune = self._settings.commune or "+"
@@ -72,6 +74,10 @@ class Ingest:
         log.info("taking telemetry")
         while True:
             await self._take(await self._link.batch(self._settings.batch))
+
+    def remember(self) -> None:
+        """Keep what quality control knows of each series for the next start."""
+        self._windows.save(now_ms())
 
     async def _await_registry(self) -> None:
         try:
@@ -87,17 +93,19 @@ class Ingest:
             if message.topic.endswith("/registry"):
                 if self._registry.offer(message.payload):
                     self._rules = Rules.of(self._registry.current)
+                    self._windows.keep_only(self._rules.limits)
                 message.ack()
             else:
                 telemetry.append(message)
         if not telemetry:
             return
-        outcome = sort(((m.topic, m.payload) for m in telemetry), self._rules, self._last, now_ms())
+        outcome = sort(((m.topic, m.payload) for m in telemetry), self._rules, self._windows, now_ms())
         await self._commit(outcome)
         for message in telemetry:
             message.ack()
         for topic, receipt in outcome.receipts():
             self._link.send(str(topic), receipt.to_bytes()).add_done_callback(_log_refusal)
+        self._windows.save_if_due(now_ms())
         MESSAGES.inc(len(telemetry))
         ROWS.inc(len(outcome.rows))
         DEAD.inc(len(outcome.dead))

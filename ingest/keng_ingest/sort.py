@@ -6,7 +6,7 @@ what is wrong with one leaves its neighbours alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from keng_contracts.receipts import DeadLettered, Receipt, to_ranges
 from keng_contracts.registry import Registry
 from keng_contracts.telemetry import BadPack, Reading, decode
 from keng_contracts.topics import BadTopic, Channel, Kind, Topic
-from keng_signals.quality import Last, Limits, assess, limits_of
+from keng_signals.quality import Limits, Window, judge, limits_of
 from keng_store.protocol import Row
 
 
@@ -81,8 +81,9 @@ class Sorted:
             self.dead_packs.setdefault((topic, boot), []).append(DeadLettered(seq=seq, reason=letter.reason[:200]))
 
 
-def sort(batch: Iterable[tuple[str, bytes]], rules: Rules, last: dict[str, Last], now_ms: int) -> Sorted:
-    """Sort ``(topic, payload)`` messages. ``last`` is the newest reading a series, updated in place."""
+def sort(batch: Iterable[tuple[str, bytes]], rules: Rules, windows: MutableMapping[str, Window], now_ms: int) -> Sorted:
+    """Sort ``(topic, payload)`` messages. ``windows`` is quality control's memory by series, updated in place; it holds
+    only series that the registry knows."""
     out = Sorted()
     for topic_text, payload in batch:
         try:
@@ -107,7 +108,7 @@ def sort(batch: Iterable[tuple[str, bytes]], rules: Rules, last: dict[str, Last]
             if fault:
                 refused.append(fault)
                 continue
-            out.rows.append(_judge(reading, rules, last, now_ms, out))
+            out.rows.append(_judge(reading, rules, windows, now_ms, out))
             taken = True
         if taken:
             out.stored.setdefault((topic, pack.boot), []).append(pack.seq)
@@ -127,11 +128,14 @@ def _misplaced(reading: Reading, topic: Topic, rules: Rules) -> str:
     return ""
 
 
-def _judge(reading: Reading, rules: Rules, last: dict[str, Last], now_ms: int, out: Sorted) -> Row:
-    before = last.get(reading.series)
-    if before is not None and before.time_ms == reading.time_ms:
+def _judge(reading: Reading, rules: Rules, windows: MutableMapping[str, Window], now_ms: int, out: Sorted) -> Row:
+    limits = rules.limits.get(reading.series)
+    if limits is None:
+        return Row(reading.series, reading.time_ms, reading.value, reading.flag)
+    window = windows.get(reading.series)
+    if window is None:
+        window = windows[reading.series] = Window()
+    elif window.times and window.times[-1] == reading.time_ms:
         out.duplicates += 1
-    verdict = assess(reading, rules.limits.get(reading.series), before, now_ms)
-    if before is None or reading.time_ms > before.time_ms:
-        last[reading.series] = Last(reading.time_ms, reading.value)
+    verdict = judge(reading, limits, window, now_ms)
     return Row(reading.series, reading.time_ms, reading.value, verdict.flag)

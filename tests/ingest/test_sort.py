@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from keng_contracts.receipts import Receipt
 from keng_contracts.telemetry import Clock, Flag, Pack, Reading, encode
 from keng_ingest.sort import Rules, Sorted, sort
-from keng_signals.quality import Last
+from keng_signals.quality import Window
 from tests.support.registry import LEVEL, sample
 
 NOW = 1_763_323_200_000
@@ -23,8 +23,8 @@ def level(value: float, time_ms: int = NOW, series: str = LEVEL) -> Reading:
     return Reading(series, time_ms, value, "m")
 
 
-def sorted_(*messages: tuple[str, bytes], rules: Rules = RULES, last: dict[str, Last] | None = None) -> Sorted:
-    return sort(messages, rules, {} if last is None else last, NOW)
+def sorted_(*messages: tuple[str, bytes], rules: Rules = RULES, windows: dict[str, Window] | None = None) -> Sorted:
+    return sort(messages, rules, {} if windows is None else windows, NOW)
 
 
 def only_receipt(outcome: Sorted) -> Receipt:
