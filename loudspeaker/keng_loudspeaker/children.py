@@ -2,6 +2,9 @@
 
 Every child is started through ``setpriv --pdeathsig KILL`` (util-linux): the kernel kills it when the node dies, in
 whatever way, so that a node that was killed never leaves a siren sounding or a sound server behind.
+
+Here and in what uses it, time limits are ``asyncio.timeout`` and never ``asyncio.wait_for``: until Python 3.12 the
+latter loses a cancellation that comes together with the result, and a node that is told to stop would not.
 """
 
 from __future__ import annotations
@@ -61,7 +64,8 @@ async def output(*command: str, env: Mapping[str, str] | None = None, within_s: 
     except Problem:
         return None
     try:
-        printed, _ = await asyncio.wait_for(child.communicate(), within_s)
+        async with asyncio.timeout(within_s):
+            printed, _ = await child.communicate()
     except TimeoutError:
         return None
     finally:
@@ -75,9 +79,12 @@ async def end(child: Process, within_s: float = 2.0) -> None:
         with contextlib.suppress(ProcessLookupError):
             child.terminate()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(child.wait(), within_s)
+            async with asyncio.timeout(within_s):
+                await child.wait()
     kill(child)
-    await child.wait()
+    with contextlib.suppress(TimeoutError):  # asyncio waits for its pipes too, and a full one that nobody reads stays
+        async with asyncio.timeout(2.0):
+            await child.wait()
 
 
 def kill(child: Process) -> None:

@@ -134,7 +134,8 @@ class Courier:
             if self._unwritten:
                 wait_s = min(wait_s, AGAIN_MIN_S)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), max(0.0, wait_s))
+                async with asyncio.timeout(max(0.0, wait_s)):
+                    await self._wake.wait()
             self._wake.clear()
 
     async def work(self) -> None:

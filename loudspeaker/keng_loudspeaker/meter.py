@@ -214,7 +214,8 @@ async def listen(sound: Sound) -> AsyncIterator[Ears]:
     task = asyncio.create_task(_feed(child, ears))
     try:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(ears.fed.wait(), LOST_S)
+            async with asyncio.timeout(LOST_S):
+                await ears.fed.wait()
         if not ears.fed.is_set() or ears.lost.is_set():
             raise Problem("nothing can be heard from the sink's monitor", where=sound.sink, retried=True)
         yield ears
@@ -228,7 +229,11 @@ async def listen(sound: Sound) -> AsyncIterator[Ears]:
 async def _feed(child: Process, ears: Ears) -> None:
     assert child.stdout is not None
     try:
-        while data := await asyncio.wait_for(child.stdout.read(1 << 16), LOST_S):
+        while True:
+            async with asyncio.timeout(LOST_S):
+                data = await child.stdout.read(1 << 16)
+            if not data:
+                return
             ears.meter.feed(data, time.monotonic())
             ears.fed.set()
     except TimeoutError:

@@ -23,10 +23,14 @@ from keng_loudspeaker.stage import Open, Stage
 TICK_S = 0.05
 #: The player is asked whether it lives, this often.
 ASK_S = 1.0
+#: What the player has let go of is heard so much later at most.
+TAIL_S = 0.06
 #: Sound within this time counts as heard now.
 RECENT_S = 0.3
 #: A file that lasts so much longer than it should does not play.
 OVERRUN_S = 5.0
+#: Before an item is tried again: if the player failed because the device is going, that is known by then.
+AGAIN_S = 0.2
 #: So long may a job wait for a device that was lost.
 DEVICE_S = 10.0
 
@@ -114,6 +118,8 @@ class Performance:
                 reason = f"{failure} (tried again)" if retry else str(failure)
                 self._say(what, index, reason=reason, hearing=hearing)
                 await self._dismiss()
+                if retry:
+                    await asyncio.sleep(AGAIN_S)
         return False
 
     async def _hear(self, index: int, clip: Clip, mpv: Mpv, open_: Open, hearing: Hearing) -> None:
@@ -128,7 +134,7 @@ class Performance:
             if open_.ears.lost.is_set():
                 raise PlayerFailed("sound-device-lost")
             if ended:
-                await open_.ears.caught_up(now_s)
+                await open_.ears.caught_up(now_s + TAIL_S)
             if not started and (hearing.onset_known or (ended and hearing.first_s is not None)):
                 started = True
                 self._say(What.STARTED, index, hearing=hearing)

@@ -55,7 +55,7 @@ class Mpv:
                     *("mpv", "--no-config", "--load-scripts=no", "--ytdl=no", "--idle=yes", "--no-terminal"),
                     *("--no-video", "--audio-display=no", "--cache=no", "--gapless-audio=no", "--volume-max=100"),
                     *(f"--volume={volume}", "--ao=pulse", f"--audio-device=pulse/{sound.sink}"),
-                    *("--pulse-buffer=40", "--audio-client-name=keng-loudspeaker"),
+                    *("--pulse-buffer=200", "--audio-client-name=keng-loudspeaker"),
                     f"--input-ipc-client=fd://{theirs.fileno()}",
                     env=sound.env,
                     pass_fds=[theirs.fileno()],
@@ -86,10 +86,10 @@ class Mpv:
     async def ended(self, within_s: float) -> bool:
         """Whether the file ends within this time; raises :class:`PlayerFailed` if it does so for another reason than
         that it is over."""
-        try:
-            reason = await asyncio.wait_for(asyncio.shield(self._ended), within_s)
-        except TimeoutError:
+        await asyncio.wait([self._ended], timeout=within_s)
+        if not self._ended.done():
             return False
+        reason = self._ended.result()
         if reason != "eof":
             raise PlayerFailed(reason)
         return True
@@ -98,7 +98,7 @@ class Mpv:
         """Raises :class:`PlayerFailed` unless it answers."""
         await self.ask("get_property", "idle-active")
 
-    async def ask(self, *command: str, within_s: float = ANSWER_S) -> Any:
+    async def ask(self, *command: str, within_s: float | None = None) -> Any:
         """Run a command (mpv(1), JSON IPC) and return its data."""
         number = next(self._ids)
         self._asked[number] = future = asyncio.get_running_loop().create_future()
@@ -106,7 +106,8 @@ class Mpv:
             if self._reading.done():
                 raise PlayerFailed("player-died")
             self._writer.write(json.dumps({"command": command, "request_id": number}).encode() + b"\n")
-            answer = await asyncio.wait_for(future, within_s)
+            async with asyncio.timeout(within_s or ANSWER_S):
+                answer = await future
         except TimeoutError:
             raise PlayerFailed("player-hangs") from None
         except OSError:
@@ -208,7 +209,8 @@ class Players:
     async def _keep_one_ready(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._taken.wait(), LOOK_S)
+                async with asyncio.timeout(LOOK_S):
+                    await self._taken.wait()
                 self._taken.clear()
                 await asyncio.sleep(REFILL_S)  # the job that took it is just beginning, and comes first
             try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import time
@@ -169,8 +168,7 @@ class StatusBoard:
     async def offline(self) -> None:
         """The last word; waits until the broker has it, though not for long."""
         if self._link.connected:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.wait([self._send("offline")]), 1.0)
+            await asyncio.wait([self._send("offline")], timeout=1.0)
 
     async def keep(self) -> None:
         """Publish what is due, and keep the file up to date, until cancelled."""

@@ -150,7 +150,7 @@ async def _private_server(folder: Path, modules: Sequence[str]) -> AsyncIterator
         loads = [f"module-native-protocol-unix auth-anonymous=1 socket={socket}", *modules]
         child = await children.start(
             *("pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--disable-shm=yes"),
-            *("--log-target=stderr", "--log-level=error", "--high-priority=no", "--realtime=no"),
+            *("--log-target=stderr", "--log-level=error"),
             *(part for module in loads for part in ("-L", module)),
             env=env,
             stderr=PIPE,

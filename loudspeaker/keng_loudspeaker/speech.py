@@ -54,7 +54,8 @@ async def write(speech: Speech, words_per_minute: int, path: Path) -> None:
     except Problem as problem:
         raise Unspeakable(str(problem)) from None
     try:
-        _, complaint = await asyncio.wait_for(child.communicate(text.encode()), TIMEOUT_S)
+        async with asyncio.timeout(TIMEOUT_S):
+            _, complaint = await child.communicate(text.encode())
     except TimeoutError:
         raise Unspeakable("espeak-ng did not end") from None
     finally:

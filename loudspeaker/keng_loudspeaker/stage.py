@@ -48,11 +48,14 @@ class Stage:
     async def opened(self, within_s: float) -> Open:
         """The open device; raises :class:`PlayerFailed` if there is none within this time."""
         try:
-            await asyncio.wait_for(self._opened.wait(), within_s)
+            async with asyncio.timeout(within_s):
+                while True:
+                    await self._opened.wait()
+                    if self._open is not None and not self._open.ears.lost.is_set():
+                        return self._open
+                    await asyncio.sleep(0.02)  # it is lost, and about to be closed
         except TimeoutError:
             raise PlayerFailed("no-sound-device") from None
-        assert self._open is not None
-        return self._open
 
     async def run(self) -> None:
         """Keep the device open until cancelled."""

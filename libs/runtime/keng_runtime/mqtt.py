@@ -233,7 +233,8 @@ class Link:
             while len(self._inbox) < limit and (left := end - self._loop.time()) > 0:
                 self._arrived.clear()
                 try:
-                    await asyncio.wait_for(self._arrived.wait(), left)
+                    async with asyncio.timeout(left):  # not wait_for: before Python 3.12 it can lose a cancellation
+                        await self._arrived.wait()
                 except TimeoutError:
                     break
         inbox = self._inbox

@@ -1,0 +1,5 @@
+"""``python -m keng_loudspeaker``."""
+
+from keng_loudspeaker.cli import main
+
+main()
