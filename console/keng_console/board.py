@@ -106,7 +106,8 @@ class Board:
     async def news(self, timeout_s: float) -> bool:
         """Wait for the next change of anything, at most ``timeout_s``; whether one came."""
         try:
-            await asyncio.wait_for(self._news.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._news.wait()
         except TimeoutError:
             return False
         return True

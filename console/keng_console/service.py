@@ -112,7 +112,8 @@ class Console:
     async def _redraw(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), REDRAW_S)
+                async with asyncio.timeout(REDRAW_S):
+                    await self._news.wait()
             self._news.clear()
             try:
                 self.board.refresh_watched()

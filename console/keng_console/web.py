@@ -88,18 +88,15 @@ def create_app(
     app = FastAPI(title="Kẻng console", version=version, docs_url=None, redoc_url=None)
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
-    async def page(
-        lang: Annotated[str | None, Query(max_length=8)] = None,
-        accept_language: Annotated[str, Header(max_length=400)] = "",
-    ) -> Response:
-        rendering = board.refresh(choose(lang, accept_language))
+    async def page(lang: Annotated[str | None, Query(max_length=8)] = None) -> Response:
+        rendering = board.refresh(choose(lang))
         html = pages.page(view(), rendering, board.revision)
         return HTMLResponse(
             html,
             headers={
                 "Cache-Control": "no-store",
                 "Content-Language": rendering.language,
-                "Vary": "Accept-Language, Accept-Encoding",
+                "Vary": "Accept-Encoding",
             },
         )
 
@@ -112,7 +109,7 @@ def create_app(
     ) -> Response:
         if board.viewers >= MAX_VIEWERS or board.closed:
             return Response("too many viewers", 503, headers={"Retry-After": "15"})
-        stream = _stream(board, choose(lang, ""), last_event_id or since)
+        stream = _stream(board, choose(lang), last_event_id or since)
         return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
     @app.get("/api/overview", summary="All that the overview page shows, as data")
