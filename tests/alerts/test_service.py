@@ -52,9 +52,9 @@ class Witness:
                 await self.look()
         return self.alert
 
-    async def hears(self, commands: int, within: float = 20.0) -> None:
+    async def hears(self, play: str, within: float = 20.0) -> None:
         async with asyncio.timeout(within):
-            while len(self.commands) < commands:
+            while not any(isinstance(c.action, Play) and c.action.play == play for c in self.commands):
                 await self.look()
 
 
@@ -85,7 +85,7 @@ async def test_a_crossing_becomes_an_alert_and_one_signed_command_for_the_zone(
     async with edge(broker) as node, witness(broker) as seen:
         await rise(node, 4.51, 4.53, 4.55)
         alert = await seen.sees(level=3)
-        await seen.hears(commands=1)
+        await seen.hears(play="phu-oc-level-1-3")
     assert alert.headline == "Báo động 3 tại Phú Ốc (Sông Bồ): 4,55 m, ngưỡng 4,50 m"
     [command] = seen.commands
     assert (command.iss, command.aud) == ("alerts", "zone/toan-xa")
@@ -107,17 +107,19 @@ async def test_counts_survive_a_kill_and_no_order_is_given_twice(
             second.says("listening")
             await rise(node, 3.1)
             await seen.sees(level=2)
-            await seen.hears(commands=1)
+            await seen.hears(play="phu-oc-level-1-2")
             second.kill()
         with start_alerts(broker, tmp_path) as third:
             third.says("listening")
             await rise(node, 3.2, 3.2, 3.2, 4.6, 4.6, 4.6)
             await seen.sees(level=3)
-            await seen.hears(commands=2)
-    plays = [command.action.play for command in seen.commands if isinstance(command.action, Play)]
-    assert plays == ["phu-oc-level-1-2", "phu-oc-level-1-3"]
-    counters = [command.ctr for command in seen.commands]
-    assert counters == sorted(set(counters))
+            await seen.hears(play="phu-oc-level-1-3")
+    # A command may come twice if the kill fell between its publication and the note of it: the very same one, with the
+    # same number, and a loudspeaker refuses the copy.
+    plays = {
+        command.jti: (command.ctr, command.action.play) for command in seen.commands if command.action.do == "play"
+    }
+    assert [play for _, play in sorted(plays.values())] == ["phu-oc-level-1-2", "phu-oc-level-1-3"]
 
 
 async def test_an_outlier_counts_for_nothing_and_a_kill_does_not_forget_what_it_is_seen_by(
@@ -180,7 +182,7 @@ async def test_a_broker_that_forgot_everything_gets_the_alert_again(broker: Runn
 async def test_evidence_confirms_the_delivery(broker: RunningBroker, alerts: Process) -> None:
     async with edge(broker) as node, witness(broker) as seen, Link(broker.settings("loa-niem-pho")) as speaker:
         await rise(node, 4.6, 4.6, 4.6)
-        await seen.hears(commands=1)
+        await seen.hears(play="phu-oc-level-1-3")
         action = seen.commands[0].action
         assert isinstance(action, Play)
         event = PlaybackEvent(
