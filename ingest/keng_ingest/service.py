@@ -9,6 +9,7 @@ from prometheus_client import Counter, Histogram
 
 from keng_contracts.topics import Channel, Kind, pattern
 from keng_ingest.dead_letters import DeadLetters
+from keng_ingest.derive import derive
 from keng_ingest.memory import Windows
 from keng_ingest.settings import IngestSettings
 from keng_ingest.sort import DeadLetter, Rules, Sorted, sort
@@ -16,6 +17,7 @@ from keng_runtime.clock import now_ms
 from keng_runtime.mqtt import Link, Message
 from keng_runtime.registry import RegistryCopy
 from keng_runtime.service import notify, until
+from keng_signals.derived import Plan, plan_of
 from keng_store.protocol import Row, Store, StoreUnavailable
 from keng_store.settings import open_store
 from keng_store.writing import write_all
@@ -24,6 +26,7 @@ log = logging.getLogger(__name__)
 
 MESSAGES = Counter("keng_ingest_messages_total", "Telemetry messages committed and acknowledged")
 ROWS = Counter("keng_ingest_readings_total", "Readings committed to the store")
+DERIVED = Counter("keng_ingest_derived_points_total", "Points of derived series written")
 DEAD = Counter("keng_ingest_dead_letters_total", "Packs or records put into the dead-letter table")
 COMMIT = Histogram("keng_ingest_commit_seconds", "Time to commit one batch")
 
@@ -63,6 +66,7 @@ class Ingest:
         self._registry = registry
         self._settings = settings
         self._rules = Rules.of(registry.current)
+        self._plan = Plan() if registry.current is None else plan_of(registry.current)
         self._windows = Windows(settings.state / "quality.json", now_ms())
 
     async def serve(self) -> None:
@@ -91,8 +95,9 @@ class Ingest:
         telemetry = []
         for message in batch:
             if message.topic.endswith("/registry"):
-                if self._registry.offer(message.payload):
-                    self._rules = Rules.of(self._registry.current)
+                if self._registry.offer(message.payload) and (registry := self._registry.current) is not None:
+                    self._rules = Rules.of(registry)
+                    self._plan = plan_of(registry)
                     self._windows.keep_only(self._rules.limits)
                 message.ack()
             else:
@@ -128,6 +133,7 @@ class Ingest:
 
     def _write(self, outcome: Sorted) -> None:
         refused = write_all(self._store, outcome.rows)
+        DERIVED.inc(derive(self._store, self._plan, outcome.rows))
         letters = outcome.dead + [_refused_by_store(row, why) for row, why in refused]
         self._dead_letters.keep(letters, now_ms())
 
