@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -71,5 +72,6 @@ class Media:
                 complaint = f"{temporary.parent}: {error.strerror}"
                 log.error("a sound can't be written (%s); free the disk or mend its mode", complaint)
             finally:
-                temporary.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    temporary.unlink()
         raise Unplayable(f"no-room: {complaint}")

@@ -54,7 +54,7 @@ def write(siren: Siren, path: Path) -> None:
     """Synthesise the pattern into a WAV file; raises OSError."""
     blast = _blast(_frames(siren.blast_s))
     gap = bytes(2 * _frames(siren.gap_s))
-    with wave.open(str(path), "wb") as out:
+    with path.open("wb") as file, wave.open(file, "wb") as out:
         out.setnchannels(1)
         out.setsampwidth(2)
         out.setframerate(RATE)

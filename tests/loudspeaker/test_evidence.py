@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from keng_contracts.playback import PlaybackEvent, What
 from keng_contracts.receipts import DeadLettered, Receipt, to_ranges
 from keng_contracts.telemetry import Clock
-from keng_loudspeaker.evidence import Outbox
+from keng_loudspeaker.evidence import Courier, Outbox
 from keng_loudspeaker.node import Allowance
+from keng_runtime.mqtt import Link
+from tests.support.broker import RunningBroker
 
 BOOT = "6f1c2a90d3e4b7a1"
 
@@ -69,3 +72,29 @@ def test_a_flood_of_refusals_is_told_in_part_and_the_rest_as_time_goes_by() -> N
     allowance = Allowance(20, every_s=3.0)
     assert sum(allowance.take(0.001 * n) for n in range(1000)) == 20
     assert sum(allowance.take(1 + 0.01 * n) for n in range(3000)) == 10  # half a minute
+
+
+async def test_a_full_disk_delays_no_evidence_and_loses_none(
+    shared_broker: RunningBroker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    topic = "keng/v1/quang-tho/speaker/loa-niem-pho/playback"
+    outbox = Outbox(tmp_path / "evidence.sqlite", 100_000)
+    async with Link(shared_broker.settings("loa-niem-pho")) as link, Link(shared_broker.settings("console")) as console:
+        await console.subscribe(topic)
+        await link.wait_connected()
+        courier = Courier(outbox, link, topic)
+        outbox._db.execute("PRAGMA max_page_count=1")  # SQLite then finds no room for another page
+        heard: set[int] = set()
+        for seq in range(60):
+            courier.add(event(seq))
+            await courier.work()
+        async for message in console.messages():
+            heard.add(PlaybackEvent.model_validate_json(message.payload).seq)
+            message.ack()
+            if len(heard) == 60:
+                break
+        assert outbox.pending < 60 and "free the disk" in caplog.text
+        outbox._db.execute("PRAGMA max_page_count=1000000")
+        await courier.work()
+        assert outbox.pending == 60
+        courier.close()
