@@ -26,12 +26,10 @@ PLACES = 9
 
 
 class Raw(NamedTuple):
-    """A number as the sensor sent it. ``decimals`` is how many of its digits stand behind the point; ``flag`` is what
-    its decoder knows of it already: bad outside the instrument's range, suspect for a counter that jumped."""
+    """A number as the sensor sent it. ``decimals`` is how many of its digits stand behind the point."""
 
     number: int | float
     decimals: int = 0
-    flag: Flag | None = None
 
 
 class Sample(NamedTuple):
@@ -57,7 +55,7 @@ class Channel:
         value = raw.number * self.scale / 10**raw.decimals
         if raw.number in self.sentinels:
             return round(value, PLACES), Flag.MISSING
-        return round(value + self.offset, PLACES), raw.flag or Flag.NOT_EVALUATED
+        return round(value + self.offset, PLACES), Flag.NOT_EVALUATED
 
 
 class Pipeline:
