@@ -7,7 +7,7 @@ PARTS := libs/contracts libs/signals libs/runtime libs/store edge broker ingest 
 SOURCES := $(PARTS) tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test setup setup-test lint types format bench dashboards clean
+.PHONY: help demo test oracle setup setup-test lint types format bench dashboards clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ demo: .setup-demo ## a flood at Quảng Thọ, seen and heard; arguments by DEMO
 test: .setup-test ## lint, types, architecture and all tests; arguments by TEST="-k outbox"
 	@$(MAKE) --no-print-directory lint types
 	@$(BIN)/pytest $(TEST)
+
+oracle: .setup-test ## quality control against ioos_qc, in an environment of its own (365 MB)
+	@KENG_ORACLE=1 $(BIN)/pytest -q -m oracle
 
 setup: .setup-demo ## .venv with all parts in it, and the Debian packages that they need
 
@@ -40,7 +43,7 @@ dashboards: .setup-demo ## generate Grafana's dashboards anew from the sample co
 	@$(BIN)/keng dashboards generate --registry console/keng_console/sample/commune.toml --out dashboards
 
 clean: ## forget the virtual environment and what tests left
-	rm -rf $(VENV) .setup-demo .setup-test artefacts .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-oracle .setup-demo .setup-test artefacts .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # The environment is made anew when what it is made from changes.
 MADE_FROM := constraints.txt $(foreach part,$(PARTS),$(part)/pyproject.toml) keng/debian-packages.sh
