@@ -16,7 +16,7 @@ from keng_contracts.errors import Problem
 from keng_contracts.status import EdgeStatus
 from keng_contracts.topics import Channel, Kind, Topic
 from keng_edge.keeper import Keeper
-from keng_edge.modbus import Line, ModbusBus
+from keng_edge.kinds import KINDS
 from keng_edge.outbox import Boot
 from keng_edge.pipeline import Pipeline, Sample
 from keng_edge.plan import Plan, plan
@@ -40,10 +40,7 @@ FAREWELL_S = 0.7
 
 def sources_of(planned: Plan, health: Health) -> list[Source]:
     """Every source of the plan."""
-    return [
-        ModbusBus(Line(line.port, line.baud, line.parity, line.timeout_s), line.slaves, health)
-        for line in planned.lines
-    ]
+    return [KINDS[line.kind].load().source(line, health) for line in planned.lines]
 
 
 class Status:

@@ -13,6 +13,7 @@ import click
 
 from keng_contracts.errors import Problem
 from keng_contracts.telemetry import Flag
+from keng_edge.kinds import KINDS
 from keng_edge.pipeline import Pipeline
 from keng_edge.plan import Plan, plan
 from keng_edge.settings import EdgeSettings
@@ -97,12 +98,11 @@ def check(file: Path) -> None:
     planned = plan(load(EdgeSettings, file))
     for line in planned.lines:
         there = "" if "://" in line.port or Path(line.port).exists() else "  (the port is not there now)"
-        click.echo(f"{line.id}: {line.port}, {line.baud} 8{line.parity}1{there}")
+        click.echo(f"{line.id}: {KINDS[line.kind].title}, {line.port}, {line.baud} {line.parity}{there}")
         for slave in line.slaves:
             alarm = ", alarm" if slave.id in planned.alarms else ""
-            click.echo(
-                f"  {slave.id}: address {slave.address}, {slave.profile.model}, every {slave.interval_s:g} s{alarm}"
-            )
+            address = "" if slave.address is None else f"address {slave.address}, "
+            click.echo(f"  {slave.id}: {address}{slave.profile.model}, every {slave.interval_s:g} s{alarm}")
             for (source, _), channel in planned.channels.items():
                 if source == slave.id:
                     click.echo(f"    {channel.series} ({channel.unit})")

@@ -5,14 +5,16 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from keng_contracts.errors import Problem
-from keng_edge.modbus import Slave
+from keng_edge.kinds import KINDS
 from keng_edge.pipeline import Channel
-from keng_edge.profiles import Parity, Profile
-from keng_edge.settings import EdgeSettings, SlaveSettings
+from keng_edge.profiles import AnyProfile, Parity
+from keng_edge.settings import BusSettings, EdgeSettings, SlaveSettings
+from keng_edge.sources import Sensor
 from keng_runtime.settings import explain
 
 SHIPPED = Path(__file__).with_name("profiles")
@@ -20,14 +22,24 @@ SHIPPED = Path(__file__).with_name("profiles")
 
 @dataclass(frozen=True, slots=True)
 class PlannedLine:
-    """A line with what its settings and its sensors' profiles come to."""
+    """A line with what its settings and its sensors' profiles come to. What only its kind needs is in ``settings``."""
 
-    id: str
-    port: str
+    settings: BusSettings
     baud: int
     parity: Parity
-    timeout_s: float | None
-    slaves: list[Slave]
+    slaves: list[Sensor[Any]]
+
+    @property
+    def id(self) -> str:
+        return self.settings.id
+
+    @property
+    def kind(self) -> str:
+        return self.settings.kind
+
+    @property
+    def port(self) -> str:
+        return self.settings.port
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +56,11 @@ def plan(settings: EdgeSettings) -> Plan:
     lines: list[PlannedLine] = []
     channels: dict[tuple[str, str], Channel] = {}
     for number, bus in enumerate(settings.buses):
-        slaves: list[Slave] = []
+        slaves: list[Sensor[Any]] = []
         for position, one in enumerate(bus.slaves):
             where = f"buses.{number}.slaves.{position} ({one.id})"
-            profile = _profile(one, settings.profiles, where)
-            slaves.append(Slave(one.id, one.address, one.interval_s, profile))
+            profile = _profile(one, bus.kind, settings.profiles, where)
+            slaves.append(Sensor(one.id, one.address, one.interval_s, profile))
             for quantity, channel in _channels(settings.commune, one, profile).items():
                 owner = next((key for key, other in channels.items() if other.series == channel.series), None)
                 if owner is not None:
@@ -61,16 +73,22 @@ def plan(settings: EdgeSettings) -> Plan:
         if slaves:
             baud = bus.baud or _speed(f"buses.{number} ({bus.id})", slaves)
             parity = bus.parity or _parity(slaves)
-            lines.append(PlannedLine(bus.id, bus.port, baud, parity, bus.timeout_s, slaves))
+            lines.append(PlannedLine(bus, baud, parity, slaves))
     alarms = frozenset(slave.id for bus in settings.buses for slave in bus.slaves if slave.alarm)
     return Plan(lines, channels, alarms)
 
 
-def _profile(slave: SlaveSettings, own: Path | None, where: str) -> Profile:
+def _profile(slave: SlaveSettings, kind: str, own: Path | None, where: str) -> AnyProfile:
     try:
         profile = load_profile(slave.profile, own)
     except Problem as problem:
         raise Problem(problem.what, where=problem.where or where, todo=problem.todo) from None
+    if type(profile) is not KINDS[kind].load().PROFILE:
+        raise Problem(
+            f"{slave.profile} is no profile for a line of kind {kind!r}",
+            where=where,
+            todo=f"put it on a line of kind {profile.kind!r}",
+        )
     for setting, names in (("series", slave.series), ("offset", slave.offset)):
         for name in names:
             if name not in profile.quantities:
@@ -82,7 +100,7 @@ def _profile(slave: SlaveSettings, own: Path | None, where: str) -> Profile:
     return profile
 
 
-def _channels(commune: str, slave: SlaveSettings, profile: Profile) -> dict[str, Channel]:
+def _channels(commune: str, slave: SlaveSettings, profile: AnyProfile) -> dict[str, Channel]:
     return {
         name: Channel(
             series=f"{commune}/{slave.station}/{slave.series.get(name, name)}",
@@ -95,7 +113,7 @@ def _channels(commune: str, slave: SlaveSettings, profile: Profile) -> dict[str,
     }
 
 
-def _speed(where: str, slaves: list[Slave]) -> int:
+def _speed(where: str, slaves: list[Sensor[Any]]) -> int:
     if len({slave.profile.baud for slave in slaves}) > 1:
         listed = ", ".join(f"{slave.id} {slave.profile.baud}" for slave in slaves)
         raise Problem(
@@ -103,15 +121,16 @@ def _speed(where: str, slaves: list[Slave]) -> int:
             where=where,
             todo="set them all to one, and 'baud' of the line to that",
         )
-    return slaves[0].profile.baud
+    baud: int = slaves[0].profile.baud
+    return baud
 
 
-def _parity(slaves: list[Slave]) -> Parity:
-    own = {slave.profile.parity for slave in slaves}
+def _parity(slaves: list[Sensor[Any]]) -> Parity:
+    own: set[Parity] = {slave.profile.parity for slave in slaves}
     return own.pop() if len(own) == 1 else "N"
 
 
-def load_profile(name: str, own: Path | None = None) -> Profile:
+def load_profile(name: str, own: Path | None = None) -> AnyProfile:
     """The profile of that name: from the folder ``own`` if it is there, else as shipped. Raises :class:`Problem`."""
     folders = [folder for folder in (own, SHIPPED) if folder is not None]
     file = next((path for folder in folders if (path := folder / f"{name}.toml").is_file()), None)
@@ -119,7 +138,12 @@ def load_profile(name: str, own: Path | None = None) -> Profile:
         there = sorted({path.stem for folder in folders for path in folder.glob("*.toml")})
         raise Problem(f"there is no profile {name!r}", todo=f"take one of {', '.join(there)}, or write {name}.toml")
     try:
-        return Profile.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+        kind = values.get("kind", "modbus")
+        if kind not in KINDS:
+            raise Problem(f"kind: {kind!r} is none of {', '.join(KINDS)}", where=str(file), todo="mend the profile")
+        profile: AnyProfile = KINDS[kind].load().PROFILE.model_validate(values)
+        return profile
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Problem(f"is not TOML: {error}", where=str(file), todo="mend that line") from None
     except ValidationError as error:

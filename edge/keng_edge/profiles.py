@@ -50,19 +50,49 @@ class Decoded(NamedTuple):
     faults: list[str]
 
 
-class Quantity(BaseModel):
-    """One number in the registers. ``value = number × scale ÷ 10^decimals + offset``, in ``unit``."""
+class Scaled(BaseModel):
+    """How a raw number becomes a value: ``number × scale ÷ 10^decimals + offset``, in ``unit``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scale: FiniteFloat = 1.0
+    offset: FiniteFloat = 0.0
+    unit: str = Field(max_length=16, description="SenML or UCUM symbol of the series")
+    sentinels: list[int] = Field([], description="numbers that mean 'no value', as the maker writes them")
+    low: FiniteFloat | None = Field(None, description="least value that the sensor can measure, in ``unit``")
+    high: FiniteFloat | None = Field(None, description="greatest value that it can measure, in ``unit``")
+
+    def fault(self, raw: Raw) -> str:
+        """Why this number can't be a measurement of this sensor; empty when it can (or means 'no value')."""
+        if not math.isfinite(raw.number):
+            return "is not a number"
+        if raw.number in self.sentinels:
+            return ""
+        value = raw.number * self.scale / 10**raw.decimals + self.offset
+        if (self.low is not None and value < self.low) or (self.high is not None and value > self.high):
+            return f"is out of range: {value:g} {self.unit}"
+        return ""
+
+
+class AnyProfile(BaseModel):
+    """What the profiles of all kinds of line have. ``baud`` and ``parity`` are as the model leaves the factory."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: str
+    model: str
+    baud: int = Field(9600, gt=0)
+    parity: Parity = "N"
+    quantities: Mapping[Slug, Scaled] = Field(min_length=1)
+
+
+class Quantity(Scaled):
+    """One number in the registers."""
 
     register_: int = Field(ge=0, le=0xFFFF, alias="register", description="address on the wire, counted from 0")
     type: Type = "u16"
     word_order: Literal["big", "little"] = Field("big", description="which word of a 32-bit number comes first")
-    scale: FiniteFloat = 1.0
     decimals_register: int | None = Field(None, ge=0, le=0xFFFF, description="register that holds the decimals")
-    offset: FiniteFloat = 0.0
-    unit: str = Field(max_length=16, description="SenML or UCUM symbol of the series")
-    sentinels: list[int] = Field([], description="numbers that mean 'no value', as the maker writes them")
 
     @property
     def words(self) -> int:
@@ -81,17 +111,14 @@ class Quantity(BaseModel):
         return next((s for s in self.sentinels if s % span == number % span), number)
 
 
-class Profile(BaseModel):
-    """One model of sensor. ``baud`` and ``parity`` are as it leaves the factory."""
+class Profile(AnyProfile):
+    """One model of Modbus sensor."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    model: str
+    kind: Literal["modbus"] = "modbus"
     function: Literal[3, 4] = Field(description="3: holding registers, 4: input registers")
     baud: int = Field(gt=0)
-    parity: Parity = "N"
     max_gap: int = Field(0, ge=0, description="registers of no use that may be read to save a request")
-    quantities: dict[Slug, Quantity] = Field(min_length=1)
+    quantities: Mapping[Slug, Quantity] = Field(min_length=1)
 
     def blocks(self) -> list[Block]:
         """The fewest requests that read every register that is needed, in rising order."""
@@ -114,10 +141,10 @@ class Profile(BaseModel):
         for name, quantity in self.quantities.items():
             number = quantity.number(words)
             decimals = 0 if quantity.decimals_register is None else words[quantity.decimals_register]
-            if not math.isfinite(number):
-                faults.append(f"{name} is not a number")
-            elif decimals > MAX_DECIMALS:
+            if decimals > MAX_DECIMALS:
                 faults.append(f"{name}: register {quantity.decimals_register} says {decimals} decimals")
+            elif fault := quantity.fault(Raw(number, decimals)):
+                faults.append(f"{name} {fault}")
             else:
                 values[name] = Raw(number, decimals)
         return Decoded(values, faults)

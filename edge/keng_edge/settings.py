@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from keng_contracts.names import Slug
+from keng_edge.kinds import KINDS, is_port
 from keng_edge.profiles import Parity
 from keng_runtime.settings import ServiceSettings, sample_toml
 
@@ -21,7 +22,7 @@ class SlaveSettings(BaseModel):
 
     id: Slug = Field(description="name of this sensor in status and log", examples=["muc-nuoc"])
     profile: Slug = Field(description="model: a file in profiles/ without .toml", examples=["qdy30a"])
-    address: int = Field(ge=1, le=247, description="Modbus address", examples=[1])
+    address: int | str | None = Field(None, description="Modbus address", examples=[1])
     station: Slug = Field(description="station in the registry at which it measures", examples=["phu-oc"])
     interval_s: float = Field(60.0, ge=0.05, le=86_400, description="seconds between two readings", examples=[10.0])
     alarm: bool = Field(
@@ -37,12 +38,17 @@ class SlaveSettings(BaseModel):
     )
 
 
+#: Each has its row in ``kinds``.
+KindName = Literal["modbus"]
+
+
 class BusSettings(BaseModel):
-    """One RS-485 line with the sensors on it."""
+    """One line with the sensors on it."""
 
     model_config = ConfigDict(extra="forbid")
 
     id: Slug = Field(description="name of this line", examples=["bus-song"])
+    kind: KindName = Field("modbus", description="what is spoken on it: modbus")
     port: str = Field(
         description="serial port; its path by id stays the same whichever socket the adapter is in. "
         "A serial device server is socket://HOST:PORT",
@@ -63,12 +69,16 @@ class BusSettings(BaseModel):
     )
     slaves: list[SlaveSettings] = Field(default=[], description="the sensors")
 
-    @field_validator("port")
-    @classmethod
-    def _is_port(cls, port: str) -> str:
-        if not re.fullmatch(r"/.+|socket://[^/:]+:\d+", port):
-            raise ValueError(f"{port!r} is neither the path of a device nor socket://HOST:PORT")
-        return port
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Self:
+        if not is_port(self.kind, self.port):
+            raise ValueError(f"port: {self.port!r} is neither the path of a device nor socket://HOST:PORT")
+        for slave in self.slaves:
+            try:
+                slave.address = KINDS[self.kind].address(slave.address)
+            except ValueError as error:
+                raise ValueError(f"{slave.id}: {error}") from None
+        return self
 
 
 class EdgeSettings(ServiceSettings):
@@ -102,7 +112,7 @@ class EdgeSettings(ServiceSettings):
         _unique("port", [bus.port for bus in self.buses])
         _unique("sensor", [slave.id for bus in self.buses for slave in bus.slaves])
         for bus in self.buses:
-            _unique(f"{bus.id}: address", [slave.address for slave in bus.slaves])
+            _unique(f"{bus.id}: address", [slave.address for slave in bus.slaves if slave.address is not None])
         return self
 
     @property
@@ -110,9 +120,9 @@ class EdgeSettings(ServiceSettings):
         return self.state / "edge-outbox.db"
 
 
-def _unique(what: str, names: list[str] | list[int]) -> None:
+def _unique(what: str, names: Sequence[str | int]) -> None:
     for name in names:
-        if names.count(name) > 1:  # type: ignore[arg-type]
+        if names.count(name) > 1:
             raise ValueError(f"{what} {name!r} is there twice")
 
 

@@ -1,21 +1,36 @@
 """What every source promises, and how it is faring.
 
-A source is anything that measures: a Modbus line today; text on a UART, SDI-12, a LoRa radio are the same to the rest
-of the agent. It measures on its own, hands over each sample the moment it has it, and survives whatever its
-hardware does: what fails is counted in its health and tried again.
+A source is anything that measures: a Modbus line, text on a UART, SDI-12, a LoRa radio are the same to the rest of the
+agent. It measures on its own, hands over each sample the moment it has it, and survives whatever its hardware does:
+what fails is counted in its health and tried again. ``kinds`` has a row for each; ``polled`` is the loop of those that
+are asked.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from keng_contracts.errors import Problem
 from keng_contracts.status import SourceHealth
 from keng_edge.pipeline import Sample
 
 log = logging.getLogger(__name__)
+
+
+P = TypeVar("P")
+
+
+@dataclass(frozen=True)  # no slots: with a generic's alias, Python 3.11 can't make one
+class Sensor(Generic[P]):
+    """One sensor on a line. What ``address`` and ``profile`` are is its kind's affair."""
+
+    id: str
+    address: int | str | None
+    interval_s: float
+    profile: P
 
 
 class Failure(Exception):
@@ -76,6 +91,13 @@ class Health:
         if source.ok or source.error != failure.what:
             source.ok, source.error = False, failure.what
             self.changed()
+
+    def note(self, outcome: Outcome) -> None:
+        """A failure beside good values (some quantities make no sense) is a failure."""
+        if outcome.failure is not None:
+            self.failed(outcome.source, outcome.failure)
+        elif outcome.sample is not None:
+            self.good(outcome.source, outcome.sample.time_ms)
 
     def report(self) -> list[SourceHealth]:
         return [source.model_copy() for source in self._sources.values()]

@@ -79,7 +79,8 @@ async def running(rig: Rig) -> AsyncIterator[list[Sample]]:
         assert not task.done(), "a source runs until it is cancelled"
     finally:
         task.cancel()
-        await asyncio.wait([task])
+        done, _ = await asyncio.wait([task], timeout=2.0)
+        assert done, "a source stops at once"
 
 
 def count(samples: list[Sample], sensor: str) -> int:
@@ -155,6 +156,17 @@ async def test_hardware_that_is_unplugged_and_plugged_in_again_is_found_again(ri
         samples.clear()
         rig.plug_in()
         await until(lambda: count(samples, "good") and count(samples, "other"))
+
+
+async def test_it_stops_at_once_whatever_it_waits_for(rig: Rig) -> None:
+    rig.silence("other")
+    async with running(rig) as samples:
+        await until(lambda: count(samples, "good"))
+        rig.unplug()
+    rig.plug_in()
+    assert all(
+        outcome.failure is None or "in use" not in str(outcome.failure) for outcome in await rig.source.read_once()
+    )
 
 
 async def test_asked_once_each_sensor_answers_or_says_why_not(rig: Rig) -> None:

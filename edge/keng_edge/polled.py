@@ -1,0 +1,100 @@
+"""A serial line whose sensors answer when they are asked, one at a time.
+
+The sensor that is due next is asked; see ``schedule`` for what a dead one costs the others: its time-out, ever more
+rarely. A sensor that needs time to measure says so by :class:`Later`, and the line is its neighbours' meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+from keng_edge.pipeline import Sample
+from keng_edge.schedule import Turn
+from keng_edge.serialport import PortLost, SerialPort
+from keng_edge.sources import Health, Outcome, Sensor
+
+#: A port that is not there is looked for again after this time, doubled up to the longest.
+REOPEN_S, REOPEN_LONGEST_S = 0.5, 5.0
+
+P = TypeVar("P")
+
+
+class Later(NamedTuple):
+    """Ask the sensor again in so many seconds: it measures."""
+
+    seconds: float
+
+
+async def reopened(port: SerialPort, ids: Sequence[str], health: Health) -> None:
+    """Return when the port is open; meanwhile every sensor on it is counted as failed, at each attempt."""
+    pause = REOPEN_S
+    while not port.is_open:
+        try:
+            await port.open()
+        except PortLost as failure:
+            for id_ in ids:
+                health.failed(id_, failure)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, REOPEN_LONGEST_S)
+
+
+class PolledBus(Generic[P]):
+    """A line and its sensors, as one source. A protocol says how to ask: :meth:`measure`."""
+
+    def __init__(self, port: SerialPort, sensors: Sequence[Sensor[P]], health: Health) -> None:
+        self._port = port
+        self._sensors = sensors
+        self._health = health
+
+    @abstractmethod
+    async def measure(self, sensor: Sensor[P], /) -> Outcome | Later:
+        """Ask one sensor. Raises nothing for what hardware does: a failure is an outcome."""
+
+    async def run(self, deliver: Callable[[Sample], None]) -> None:
+        try:
+            now = time.monotonic()
+            turns = [(sensor, Turn(sensor.interval_s, now)) for sensor in self._sensors]
+            measuring: dict[str, float] = {}  # when one that measures has its values
+            while True:
+                await reopened(self._port, [sensor.id for sensor in self._sensors], self._health)
+                due, sensor, turn = min(
+                    ((measuring.get(sensor.id, turn.due), sensor, turn) for sensor, turn in turns),
+                    key=lambda one: one[0],
+                )
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
+                outcome = await self.measure(sensor)
+                now = time.monotonic()
+                if isinstance(outcome, Later):
+                    measuring[sensor.id] = now + outcome.seconds
+                    continue
+                measuring.pop(sensor.id, None)
+                if outcome.sample is not None:
+                    deliver(outcome.sample)
+                    turn.answered(now)
+                elif isinstance(outcome.failure, PortLost):
+                    await asyncio.sleep(REOPEN_S)
+                else:
+                    turn.failed(now)
+                self._health.note(outcome)
+        finally:
+            self._port.close()
+
+    async def read_once(self) -> list[Outcome]:
+        try:
+            await self._port.open()
+            return [await self._patiently(sensor) for sensor in self._sensors]
+        except PortLost as failure:
+            return [Outcome(sensor.id, None, failure) for sensor in self._sensors]
+        finally:
+            self._port.close()
+
+    async def _patiently(self, sensor: Sensor[P]) -> Outcome:
+        outcome = await self.measure(sensor)
+        while isinstance(outcome, Later):
+            await asyncio.sleep(outcome.seconds)
+            outcome = await self.measure(sensor)
+        return outcome
