@@ -32,8 +32,8 @@ class Children:
         self._logs = logs
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, name: str, command: Sequence[str], *, changes_user: bool = False) -> None:
-        """Start a child. One that ``changes_user`` (mosquitto, started by root) is kept on a leash of its own: with its
+    def start(self, name: str, command: Sequence[str], *, changes_user: bool = False) -> int:
+        """Start a child; its process id. One that ``changes_user`` (mosquitto, started by root) is kept on a leash of its own: with its
         credentials the kernel forgets the signal that it was to send."""
         if changes_user:
             command = ["sh", "-c", _LEASH, "leash", *command]
@@ -46,6 +46,7 @@ class Children:
                 start_new_session=True,  # Ctrl-C is ours to handle: the children are stopped in order
                 preexec_fn=_die_with_parent,
             )
+        return self._running[name].pid
 
     def check(self) -> None:
         """Raise Problem if a child has ended, with the last line that it said."""
