@@ -20,11 +20,16 @@ from keng_edge.settings import EdgeSettings
 GOLDEN = [
     tomllib.loads(file.read_text(encoding="utf-8")) for file in sorted(Path(__file__).parent.glob("golden/*.toml"))
 ]
+MODBUS = sorted(
+    file.stem
+    for file in SHIPPED.glob("*.toml")
+    if tomllib.loads(file.read_text(encoding="utf-8")).get("kind", "modbus") == "modbus"
+)
 CASES = [(model, case) for model in GOLDEN for case in model["cases"]]
 
 
-def test_every_shipped_profile_has_golden_answers() -> None:
-    assert {model["profile"] for model in GOLDEN} == {file.stem for file in SHIPPED.glob("*.toml")}
+def test_every_shipped_modbus_profile_has_golden_answers() -> None:
+    assert {model["profile"] for model in GOLDEN} == set(MODBUS)
 
 
 @pytest.mark.parametrize(("model", "case"), CASES, ids=[f"{m['profile']}: {c['name']}" for m, c in CASES])
@@ -95,7 +100,7 @@ def test_a_float_that_is_no_number_is_a_fault_and_its_neighbour_is_kept() -> Non
     assert "a" not in decoded.values
 
 
-@pytest.mark.parametrize("name", sorted(file.stem for file in SHIPPED.glob("*.toml")))
+@pytest.mark.parametrize("name", MODBUS)
 @given(data=st.data())
 def test_whatever_the_registers_hold_decoding_gives_finite_numbers_or_faults(name: str, data: st.DataObject) -> None:
     model = load_profile(name)
@@ -119,5 +124,5 @@ def test_a_wrong_profile_is_explained(tmp_path: Path) -> None:
     )
     with pytest.raises(Problem, match=r"mine\.toml: function: .*3 or 4"):
         load_profile("mine", tmp_path)
-    with pytest.raises(Problem, match="there is no profile 'qdy30b'; take one of pm-delta-ohm, qdy30a, "):
+    with pytest.raises(Problem, match=r"there is no profile 'qdy30b'; take one of .*qdy30a, "):
         load_profile("qdy30b")
