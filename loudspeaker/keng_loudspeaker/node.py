@@ -191,7 +191,7 @@ class Node:
     def _follow(self, registry: Registry | None) -> None:
         """Take what concerns us from the registry: our zones, and the sirens that may be ordered."""
         if registry is None:
-            log.warning("no registry yet: obeying commands to this loudspeaker and to the whole commune only")
+            log.info("no registry yet: obeying commands to this loudspeaker and to the whole commune only")
             return
         if registry.commune.id != self.me.commune:
             log.error("the registry is that of %s, not of our commune; left aside", registry.commune.id)
@@ -240,7 +240,9 @@ class Node:
         self.memory.refused += 1
         REFUSED.labels(verdict.reason.value).inc()
         if self._tell_refusals.take(now_s):
-            log.warning("refused a command: %s (%s)", verdict.reason.value, verdict.detail)
+            log.warning(
+                "refused a command: %s%s", verdict.reason.value, f" ({verdict.detail})" if verdict.detail else ""
+            )
             self.evidence.refused(verdict)
             self.memory.keep_refused()
         self._show()
@@ -255,11 +257,11 @@ class Node:
                     self._orders[play.play] = order
                 reasons = {Already: "already", Wait: "waiting"}
                 reason = next((reasons[type(e)] for e in effects if type(e) in reasons), "")
-                log.warning("%s orders %s%s", command.iss, play.play, f" ({reason})" if reason else "")
+                log.info("%s orders %s%s", command.iss, play.play, f" ({reason})" if reason else "")
                 self.evidence.accepted(order, reason)
             case Stop(play=name):
                 effects = self._playlist.stop(name, came_s)
-                log.warning("%s stops %s", command.iss, name or "everything")
+                log.info("%s stops %s", command.iss, name or "everything")
                 self.evidence.stop_accepted(name, command.jti)
         over = [effect.play for effect in effects if isinstance(effect, Cut | Drop)]
         if isinstance(command.action, Stop) and command.action.play:

@@ -66,7 +66,7 @@ def _decide(
     try:
         payload, key = trust.verify(token)
     except NotTrusted as error:
-        return Refused(error.refusal, str(error))
+        return Refused(error.refusal, str(error).partition(": ")[2])
     try:
         command = Command.model_validate_json(payload)
     except ValidationError as error:

@@ -53,6 +53,7 @@ class Performance:
         self._stage = stage
         self._say = say
         self._mpv: Mpv | None = None
+        self._hearing: Hearing | None = None
         self._task: asyncio.Task[bool] | None = None
         self.began = False
         self.why = ""
@@ -76,7 +77,6 @@ class Performance:
         clips = [asyncio.create_task(make()) for make in self._clips]
         heard = False
         index = 0
-        playing = False
         try:
             for index, clip in enumerate(clips):
                 try:
@@ -84,12 +84,10 @@ class Performance:
                 except Unplayable as error:
                     self._say(What.FAILED, index, reason=str(error))
                     continue
-                playing = True
                 heard = await self._play(index, made) or heard
-                playing = False
+                self._hearing = None
         except asyncio.CancelledError:
-            if not playing:
-                self._say(What.CUT, index, reason=self.why)
+            self._say(What.CUT, index, reason=self.why, hearing=self._hearing)
             raise
         finally:
             for clip in clips:
@@ -101,22 +99,19 @@ class Performance:
     async def _play(self, index: int, clip: Clip) -> bool:
         """Play an item, twice if need be; whether it was heard to its end."""
         for retry in (True, False):
-            hearing: Hearing | None = None
+            self._hearing = None
             try:
                 open_ = await self._stage.opened(DEVICE_S)
                 if self._mpv is None:
                     self._mpv = await open_.players.take()
                 await open_.ears.silence()
-                with open_.ears.meter.hearing(time.monotonic()) as hearing:
-                    await self._hear(index, clip, self._mpv, open_, hearing)
+                with open_.ears.meter.hearing(time.monotonic()) as self._hearing:
+                    await self._hear(index, clip, self._mpv, open_, self._hearing)
                 return True
-            except asyncio.CancelledError:
-                self._say(What.CUT, index, reason=self.why, hearing=hearing)
-                raise
             except (PlayerFailed, Problem) as failure:
                 what = What.SILENT if isinstance(failure, Silent) else What.FAILED
                 reason = f"{failure} (tried again)" if retry else str(failure)
-                self._say(what, index, reason=reason, hearing=hearing)
+                self._say(what, index, reason=reason, hearing=self._hearing)
                 await self._dismiss()
                 if retry:
                     await asyncio.sleep(AGAIN_S)
