@@ -59,6 +59,14 @@ def test_the_median_holds_over_a_gap_but_not_over_a_day() -> None:
     assert found([1.6, 1.6, 1.6, 4.9], SPIKE, [0, 1, 2, 1442])[-1] == "gap"
 
 
+def test_a_rise_that_the_rate_allows_is_no_spike_however_long_the_interval() -> None:
+    hourly = replace(GAUGE, spike=0.5, gap_ms=3.0 * HOUR)
+    rise = [1.65 + 0.31 * hour for hour in range(6)]  # the fastest on record at Phú Ốc
+    hours = [60 * hour for hour in range(6)]
+    assert "spike" in found(rise, hourly, hours)
+    assert set(found(rise, replace(hourly, rate_per_ms=1.0 / HOUR), hours)) == {""}
+
+
 def test_a_late_reading_between_two_that_are_remembered_is_judged_by_its_neighbours() -> None:
     window = Window()
     for at in (0, 1, 3, 4):

@@ -25,9 +25,10 @@ a value by the one *after* it, a stream can't, for the siren doesn't wait:
 
 - *Spike*: QARTOD compares a value with the mean of its two neighbours. Here it is compared with the median of five,
   it and the four before it, so a lone outlier is found at once and never makes its neighbours look wrong, and a step
-  that lasts is believed with its third reading. Gaps are tolerated: only what is five gaps old is left out. Fewer
-  than three readings, as at a start, are not judged. A reading that comes late, between two that are remembered, is
-  judged in QARTOD's form (:func:`is_spike`).
+  that lasts is believed with its third reading. A river that rises is ahead of its median, so where the site's rate is
+  known, the rise that it allows since the middle of the five is allowed for. Gaps are tolerated: only what is five
+  gaps old is left out. Fewer than three readings, as at a start, are not judged. A reading that comes late, between
+  two that are remembered, is judged in QARTOD's form (:func:`is_spike`).
 - *Rate*: QARTOD measures from the value before. Here it is measured from the last value that was *believed*, so the
   way back from an outlier isn't found wrong, and what lies beyond the limit is held: it is suspect until ``confirm``
   fresh readings, each within the limit of the one before it, have followed. Nothing is rejected outright. The longer a
@@ -220,20 +221,25 @@ def judge(reading: Reading, limits: Limits | None, window: Window, now_ms: int) 
         if time_ms <= newest_ms:
             return _not_newer(time_ms, value, flag, limits, window)
         gap = time_ms - newest_ms > limits.gap_ms
-        if len(times) == REMEMBERED or (gap and time_ms - times[0] > REMEMBERED * limits.gap_ms):
-            _forget(time_ms, limits, window)
+        if gap:
+            _forget(time_ms - REMEMBERED * limits.gap_ms, window)
+        if len(times) == REMEMBERED:
+            del times[0], values[0], window.verdicts[0]
     else:
         gap = False
     before = values[-1] if values else None
     times.append(time_ms)
     values.append(value)
-    window.stuck = 0
+    if window.stuck:
+        window.stuck = 0
 
     verdict = _GAP if gap else _GOOD
     if limits.flat_ms is not None and _is_flat(time_ms, value, None if gap else before, limits, window):
         verdict = _FLAT
-    if limits.spike is not None and len(values) >= _FEWEST and abs(value - _median(values)) > limits.spike:
-        verdict = _SPIKE
+    if limits.spike is not None and len(values) >= _FEWEST:
+        real = 0.0 if limits.rate_per_ms is None else limits.rate_per_ms * (time_ms - times[len(times) // 2])
+        if abs(value - _median(values)) > limits.spike + real:
+            verdict = _SPIKE
     if limits.rate_per_ms is not None and _is_held(time_ms, value, before, limits, window):
         verdict = _RATE
     if _is_odd(value, limits):
@@ -313,10 +319,9 @@ def _not_newer(time_ms: int, value: float, flag: Flag, limits: Limits, window: W
     return _GOOD
 
 
-def _forget(time_ms: int, limits: Limits, window: Window) -> None:
-    """Make place for one reading, and let go of what is five gaps old: it says nothing of what is normal now."""
-    stale = bisect_left(window.times, time_ms - REMEMBERED * limits.gap_ms)
-    stale = max(stale, len(window.times) - REMEMBERED + 1)
+def _forget(before_ms: float, window: Window) -> None:
+    """Let go of what was measured before a time: it says nothing of what is normal now."""
+    stale = bisect_left(window.times, before_ms)
     del window.times[:stale], window.values[:stale], window.verdicts[:stale]
 
 
