@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from keng_alerts import texts
 from keng_alerts.hazard import Change, State, Transition
 from keng_contracts.alerts import AlertDocument, Delivery, Hazard
-from keng_contracts.commands import Cause, Item, Play, Priority, Siren, Speech
+from keng_contracts.commands import Cause, Item, Play, Priority, Refusal, Siren, Speech
 from keng_contracts.playback import PlaybackEvent, What
 from keng_contracts.registry import Authority, AuthorityMode, Registry, Sensor, Station
 
@@ -178,6 +178,8 @@ def deliver(document: AlertDocument, speaker: str, event: PlaybackEvent) -> Aler
     """
     if not event.play or event.play != document.play or speaker not in document.deliveries:
         return None
+    if event.what is What.REFUSED and event.reason == Refusal.REPLAYED:
+        return None  # a copy of an order that the loudspeaker has already: it says nothing about the first
     reached = _DELIVERY.get(event.what)
     if event.what is What.STARTED and event.level_dbfs is not None and event.level_dbfs > AUDIBLE_DBFS:
         reached = Delivery.CONFIRMED

@@ -126,6 +126,7 @@ def event(what: What, **more: Any) -> PlaybackEvent:
         ([event(What.STARTED, level_dbfs=-70.0)], Delivery.PLAYING),
         ([event(What.ACCEPTED), event(What.SILENT)], Delivery.FAILED),
         ([event(What.REFUSED, reason="expired")], Delivery.FAILED),
+        ([event(What.ACCEPTED), event(What.REFUSED, reason="replayed")], Delivery.ORDERED),
         ([event(What.SILENT), event(What.STARTED, level_dbfs=-12.0)], Delivery.CONFIRMED),
         ([event(What.STARTED, level_dbfs=-12.0), event(What.CUT)], Delivery.CONFIRMED),
         ([event(What.STARTED, level_dbfs=-12.0), event(What.REFUSED, reason="replayed")], Delivery.CONFIRMED),
