@@ -17,6 +17,7 @@ _COMMANDS = {
     "edge": ("keng_edge.cli:cli", "The agent at the sensors."),
     "broker": ("keng_broker.cli:cli", "The MQTT broker, as Kẻng ships it."),
     "ingest": ("keng_ingest.cli:cli", "Telemetry into the store; dead letters."),
+    "store": ("keng_store.cli:cli", "History: roll up, back up, restore, copy, export."),
     "alerts": ("keng_alerts.cli:cli", "Levels, alerts, siren commands."),
     "loudspeaker": ("keng_loudspeaker.cli:cli", "The node at a loudspeaker."),
     "console": ("keng_console.cli:cli", "Operators' pages and the registry."),

@@ -163,10 +163,13 @@ class InfluxStore:
         )
         return dict(sorted((series_of(commune, found), found["values"][0][1]) for found in answer))
 
-    def spans(self) -> dict[str, Span]:
+    def spans(self, resolution: Resolution | None = None) -> dict[str, Span]:
+        of = f"(value) FROM {MEASUREMENT}"
+        if resolution is not None:
+            of = f"(count) FROM {self._named(MEASUREMENTS[resolution])}"
         times: dict[str, list[int]] = {}
         for edge in ("first", "last"):
-            for found in self._select(f"SELECT {edge}(value) FROM {MEASUREMENT} GROUP BY commune, station, quantity"):
+            for found in self._select(f"SELECT {edge}{of} GROUP BY commune, station, quantity"):
                 tags = found["tags"]
                 if all(tags.values()):
                     name = f"{tags['commune']}/{tags['station']}/{tags['quantity']}"

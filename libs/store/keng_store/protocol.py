@@ -60,7 +60,7 @@ class Touched(NamedTuple):
 
 
 class Span(NamedTuple):
-    """Times of the oldest and the newest row of a series, ms since 1970 UTC."""
+    """Times of the oldest and the newest that there is of a series, ms since 1970 UTC."""
 
     first_ms: int
     last_ms: int
@@ -111,8 +111,9 @@ class Store(Protocol):
         """How many rows each series of a commune has."""
         ...
 
-    def spans(self) -> dict[str, Span]:
-        """Every series that has rows, of all communes, with the times of its oldest and newest."""
+    def spans(self, resolution: Resolution | None = None) -> dict[str, Span]:
+        """Every series that has rows, or roll-ups of a resolution, of all communes, with the times of its oldest and
+        newest (of roll-ups: their starts)."""
         ...
 
     def rollups(self, series: str, resolution: Resolution, start_ms: int, end_ms: int) -> list[Aggregate]:

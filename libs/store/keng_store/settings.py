@@ -69,11 +69,12 @@ class RollupSettings(BaseModel):
 
 def open_store(settings: StoreSettings, *, read_only: bool = False, now_ns: Callable[[], int] = time.time_ns) -> Store:
     """Open what ``settings`` name. Raises Problem for what a person must mend (a missing secret, a damaged file); a
-    store that is merely not there now is no error here but StoreUnavailable at its first use."""
-    if settings.url.startswith(_SQLITE):
+    store that is merely not there now is no error here but StoreUnavailable at its first use. ``now_ns`` is the clock
+    by which InfluxDB's roll-ups are kept."""
+    if (file := sqlite_path(settings)) is not None:
         from keng_store.sqlite import SqliteStore
 
-        return SqliteStore(Path(unquote(settings.url.removeprefix(_SQLITE))), read_only=read_only)
+        return SqliteStore(file, read_only=read_only)
 
     from keng_store.influx import InfluxStore  # costs 20 MB and 0.3 s, which a Pi with SQLite need not spend
 
@@ -92,6 +93,11 @@ def open_store(settings: StoreSettings, *, read_only: bool = False, now_ns: Call
         read_only=read_only,
         now_ns=now_ns,
     )
+
+
+def sqlite_path(settings: StoreSettings) -> Path | None:
+    """The file of a SQLite store; None for another."""
+    return Path(unquote(settings.url.removeprefix(_SQLITE))) if settings.url.startswith(_SQLITE) else None
 
 
 def _secret(file: Path | None, what: str) -> str | None:

@@ -122,13 +122,9 @@ class SqliteStore:
                 ).fetchall()
             )
 
-    def spans(self) -> dict[str, Span]:
+    def spans(self, resolution: Resolution | None = None) -> dict[str, Span]:
         with self._connection() as db:
-            found = db.execute(
-                "SELECT name, (SELECT min(time_ms) FROM reading WHERE series_id = id),"
-                " (SELECT max(time_ms) FROM reading WHERE series_id = id) FROM series ORDER BY name"
-            )
-            return {name: Span(first, last) for name, first, last in found if first is not None}
+            return sqlite_rollups.spans(db, resolution)
 
     def rollups(self, series: str, resolution: Resolution, start_ms: int, end_ms: int) -> list[Aggregate]:
         if not is_series(series):

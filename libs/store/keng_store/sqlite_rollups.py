@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 
 from keng_contracts.telemetry import Flag
-from keng_store.protocol import Aggregate, Resolution, Touched
+from keng_store.protocol import Aggregate, Resolution, Span, Touched
 from keng_store.rollup import TEN_MINUTES_MS
 
 _WIDTHS = {Resolution.TEN_MINUTES: TEN_MINUTES_MS, Resolution.DAY: 0}
@@ -86,6 +86,16 @@ def rollups(db: sqlite3.Connection, series: str, resolution: Resolution, start_m
         Aggregate(series, start, low, mean, high, count, bad, Flag(worst), low_ms, high_ms)
         for start, low, mean, high, count, bad, worst, low_ms, high_ms in found
     ]
+
+
+def spans(db: sqlite3.Connection, resolution: Resolution | None) -> dict[str, Span]:
+    table, time = ("reading", "time_ms") if resolution is None else ("rollup", "start_ms")
+    where = "series_id = id" + (f" AND width_ms = {_WIDTHS[resolution]}" if resolution else "")
+    found = db.execute(
+        f"SELECT name, (SELECT min({time}) FROM {table} WHERE {where}),"
+        f" (SELECT max({time}) FROM {table} WHERE {where}) FROM series ORDER BY name"
+    )
+    return {name: Span(first, last) for name, first, last in found if first is not None}
 
 
 def forget(db: sqlite3.Connection, before_ms: int, limit: int) -> int:
