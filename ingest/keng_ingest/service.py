@@ -1,13 +1,21 @@
-"""The loop of ingest: take a batch, commit it, then acknowledge it and send the receipts. Never in another order."""
+"""The two loops of ingest. One takes and sorts what comes; the other commits what is sorted, then acknowledges it and
+sends the receipts, never in another order.
+
+Batches find their size by themselves: what came while one was being committed is the next one. Idle, that is one
+message, committed at once; under load it grows to the bounds in the settings, beyond which messages stay unread, and
+the broker, bounded by Receive Maximum, sends no more.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass, field
 
 from prometheus_client import Counter, Histogram
 
 from keng_contracts.topics import Channel, Kind, pattern
+from keng_ingest.canary import Canary
 from keng_ingest.dead_letters import DeadLetters
 from keng_ingest.derive import derive
 from keng_ingest.memory import Windows
@@ -16,7 +24,7 @@ from keng_ingest.sort import DeadLetter, Rules, Sorted, sort
 from keng_runtime.clock import now_ms
 from keng_runtime.mqtt import Link, Message
 from keng_runtime.registry import RegistryCopy
-from keng_runtime.service import notify, until
+from keng_runtime.service import feed_watchdog_only_while, notify, until
 from keng_signals.derived import Plan, plan_of
 from keng_store.protocol import Row, Store, StoreUnavailable
 from keng_store.settings import open_store
@@ -27,12 +35,17 @@ log = logging.getLogger(__name__)
 MESSAGES = Counter("keng_ingest_messages_total", "Telemetry messages committed and acknowledged")
 ROWS = Counter("keng_ingest_readings_total", "Readings committed to the store")
 DERIVED = Counter("keng_ingest_derived_points_total", "Points of derived series written")
-DEAD = Counter("keng_ingest_dead_letters_total", "Packs or records put into the dead-letter table")
+DEAD = Counter("keng_ingest_dead_letters_total", "Packs or records put into the dead-letter table", ["reason"])
+BATCH = Histogram(
+    "keng_ingest_batch_messages", "Messages in one commit", buckets=(1, 2, 5, 10, 50, 100, 500, 1000, 2000)
+)
 COMMIT = Histogram("keng_ingest_commit_seconds", "Time to commit one batch")
 
 #: At the broker our share of undelivered telemetry outlives an absence of this long; the edges keep theirs for ever.
 SESSION_EXPIRY_S = 24 * 3600
 RETRY_MIN_S, RETRY_MAX_S = 0.5, 30.0
+#: Messages sorted before the loop looks at what else there is to do.
+SLICE = 100
 #: How long a start waits for the retained registry, so that the first readings are judged by it.
 REGISTRY_WAIT_S = 3.0
 
@@ -47,11 +60,20 @@ async def main(settings: IngestSettings, stop: asyncio.Event) -> None:
         async with link:
             notify("READY=1")
             ingest = Ingest(link, store, dead_letters, registry, settings)
-            await until(stop, ingest.serve())
+            feed_watchdog_only_while(ingest.canary.alive)
+            await until(stop, ingest.take(), ingest.keep(), ingest.fly())
             ingest.remember()
     finally:
         dead_letters.close()
         store.close()
+
+
+@dataclass(slots=True)
+class Work:
+    """Sorted, and not yet committed."""
+
+    messages: list[Message] = field(default_factory=list)
+    outcome: Sorted = field(default_factory=Sorted)
 
 
 class Ingest:
@@ -68,8 +90,16 @@ class Ingest:
         self._rules = Rules.of(registry.current)
         self._plan = Plan() if registry.current is None else plan_of(registry.current)
         self._windows = Windows(settings.state / "quality.json", now_ms())
+        self._work = Work()
+        self._sorted = asyncio.Event()  # there is work
+        self._taken = asyncio.Event()  # there is room for more
+        self._known = asyncio.Event()  # there is a registry
+        if registry.current is not None:
+            self._known.set()
+        self.canary = Canary(link)
 
-    async def serve(self) -> None:
+    async def take(self) -> None:
+        """Subscribe, and sort what comes as long as there is room."""
         commune = self._settings.commune or "+"
         await self._link.subscribe(pattern(Kind.REGISTRY, commune=commune))
         if self._registry.current is None:
@@ -77,7 +107,31 @@ class Ingest:
         await self._link.subscribe(pattern(Kind.EDGE, Channel.TELEMETRY, commune=commune, share="ingest"))
         log.info("taking telemetry")
         while True:
-            await self._take(await self._link.batch(self._settings.batch))
+            while self._is_full():
+                self._taken.clear()
+                await self._taken.wait()
+            self._sort(await self._link.batch(SLICE))
+            await asyncio.sleep(0)
+
+    async def keep(self) -> None:
+        """Commit, acknowledge and receipt what is sorted."""
+        while True:
+            await self._sorted.wait()
+            self._sorted.clear()
+            work, self._work = self._work, Work()
+            self._taken.set()
+            await self._commit(work.outcome)
+            self._confirm(work)
+
+    async def fly(self) -> None:
+        """The canary, as soon as it is known of which commune we are."""
+        await self._known.wait()
+        registry = self._registry.current
+        await self.canary.fly(self._settings.commune or (registry.commune.id if registry else ""))
+
+    def _is_full(self) -> bool:
+        settings, work = self._settings, self._work
+        return len(work.messages) >= settings.batch or len(work.outcome.rows) >= settings.batch_readings
 
     def remember(self) -> None:
         """Keep what quality control knows of each series for the next start."""
@@ -87,11 +141,11 @@ class Ingest:
         try:
             async with asyncio.timeout(REGISTRY_WAIT_S):
                 while self._registry.current is None:
-                    await self._take(await self._link.batch(1))
+                    self._sort(await self._link.batch(1))
         except TimeoutError:
             log.warning("no registry yet: readings are stored without quality checks until the console sends it")
 
-    async def _take(self, batch: list[Message]) -> None:
+    def _sort(self, batch: list[Message]) -> None:
         telemetry = []
         for message in batch:
             if message.topic.endswith("/registry"):
@@ -99,22 +153,28 @@ class Ingest:
                     self._rules = Rules.of(registry)
                     self._plan = plan_of(registry)
                     self._windows.keep_only(self._rules.limits)
+                    self._known.set()
                 message.ack()
             else:
                 telemetry.append(message)
         if not telemetry:
             return
-        outcome = sort(((m.topic, m.payload) for m in telemetry), self._rules, self._windows, now_ms())
-        await self._commit(outcome)
-        for message in telemetry:
-            message.ack()
+        work = self._work
+        sort(((m.topic, m.payload) for m in telemetry), self._rules, self._windows, now_ms(), work.outcome)
+        work.messages += telemetry
+        self._sorted.set()
+
+    def _confirm(self, work: Work) -> None:
+        outcome = work.outcome
+        self._link.acknowledge(work.messages)
         for topic, receipt in outcome.receipts():
             self._link.send(str(topic), receipt.to_bytes()).add_done_callback(_log_refusal)
         self._windows.save_if_due(now_ms())
-        MESSAGES.inc(len(telemetry))
+        MESSAGES.inc(len(work.messages))
+        BATCH.observe(len(work.messages))
         ROWS.inc(len(outcome.rows))
-        DEAD.inc(len(outcome.dead))
         for letter in outcome.dead:
+            DEAD.labels(letter.kind).inc()
             log.warning("%s: dead-lettered: %s", letter.topic, letter.reason)
 
     async def _commit(self, outcome: Sorted) -> None:

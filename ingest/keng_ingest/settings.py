@@ -15,8 +15,15 @@ class IngestSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="KENG_INGEST_")
 
     commune: str = Field("", description="commune whose registry is followed; empty: that of the first registry seen")
-    batch: int = Field(500, ge=1, le=10_000, description="most messages in one commit")
+    batch: int = Field(1000, ge=1, le=10_000, description="most messages in one commit")
+    batch_readings: int = Field(
+        20_000, ge=1, le=1_000_000, description="most readings in one commit, a pack more or less"
+    )
     receive_maximum: int = Field(
-        2000, ge=1, le=65_535, description="most messages that the broker hands over before they are acknowledged"
+        2000,
+        ge=1,
+        le=65_535,
+        description="most messages that the broker hands over before they are acknowledged: messages a second, times "
+        "seconds of a commit, times two (10,000 a second, committed within 0.1 s)",
     )
     store: StoreSettings = StoreSettings()

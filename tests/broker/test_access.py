@@ -37,6 +37,8 @@ RIGHTS: dict[str, tuple[set[str], set[str]]] = {
     "zone/ven-song/command": ({"alerts", "console"}, {*EVERYONE}),
     "alert/phu-oc-level": ({"alerts"}, {"alerts", "console"}),
     "registry": ({"console"}, {*EVERYONE}),
+    "ingest/ingest/canary": ({"ingest"}, {"ingest", "console"}),
+    "ingest/ingest-2/canary": ({"ingest-2"}, {"ingest-2", "console"}),
 }
 
 

@@ -10,6 +10,11 @@ The first record carries, beside its own reading, what holds for the whole pack:
 seconds since 1970-01-01 UTC, kept to the millisecond; ``u`` a SenML or UCUM unit; ``q`` the quality flag
 the edge itself gave (absent: not evaluated). ``made`` is when the pack was committed to the outbox.
 
+Two more labels say what time was when a clock can't be trusted. ``up`` is what the sender's monotonic clock showed at
+``bt``, in seconds since its machine started; all readings of a pack were taken without a step of the wall clock between
+them, so ``up`` + ``t`` is the monotonic time of each. ``moved`` is by how many seconds the readings were moved when the
+clock was set after they had been taken; absent: not at all.
+
 >>> pack = Pack(boot="6f1c2a90d3e4b7a1", seq=17, clock=Clock.SYNCED, made_ms=1763258400310,
 ...             readings=(Reading("quang-tho/phu-oc/level", 1763258400250, 1.65, "m"),))
 >>> decode(encode(pack)) == pack
@@ -58,6 +63,13 @@ class Clock(StrEnum):
     UNKNOWN = "unknown"
 
 
+#: The labels of a record that mean something here, those of the pack's first included.
+_LABELS = frozenset({"bn", "bt", "bu", "n", "u", "v", "t", "q", "boot", "seq", "clock", "made", "up", "moved"})
+_FLAGS: dict[Any, Flag] = {flag.value: flag for flag in Flag}
+_seen: set[str] = set()
+_MOST_SEEN = 10_000
+
+
 class Reading(NamedTuple):
     """One measured value. ``time_ms`` is milliseconds since 1970-01-01 UTC, at which it was measured."""
 
@@ -85,6 +97,8 @@ class Pack:
     made_ms: int
     readings: tuple[Reading, ...]
     rejected: tuple[Rejected, ...] = field(default=())
+    up_ms: int | None = None
+    moved_ms: int = 0
 
 
 class BadPack(ValueError):
@@ -125,6 +139,8 @@ def encode(pack: Pack) -> bytes:
         "seq": pack.seq,
         "clock": pack.clock.value,
         "made": pack.made_ms / 1000,
+        **({} if pack.up_ms is None else {"up": pack.up_ms / 1000}),
+        **({"moved": pack.moved_ms / 1000} if pack.moved_ms else {}),
         **records[0],
     }
     return json.dumps(records, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
@@ -165,9 +181,9 @@ def decode(payload: bytes) -> Pack:
             readings.append(_reading(record, base))
         except ValueError as error:
             rejected.append(Rejected(index, str(error)))
-    made = head.get("made", head.get("bt", 0))
-    made_ms = round(made * 1000) if _is_number(made) and abs(made) < 1e10 else 0
-    return Pack(boot, seq, clock, made_ms, tuple(readings), tuple(rejected))
+    made_ms = _milliseconds(head.get("made", head.get("bt", 0))) or 0
+    up_ms, moved_ms = _milliseconds(head.get("up")), _milliseconds(head.get("moved")) or 0
+    return Pack(boot, seq, clock, made_ms, tuple(readings), tuple(rejected), up_ms, moved_ms)
 
 
 def _reading(record: Any, base: dict[str, Any]) -> Reading:
@@ -180,19 +196,20 @@ def _reading(record: Any, base: dict[str, Any]) -> Reading:
                 if not isinstance(record[label], kind) or isinstance(record[label], bool):
                     raise ValueError(f"{label} has the wrong type")
                 base[label] = record[label]
-    value, name, offset = record.get("v"), record.get("n", ""), record.get("t", 0)
+    get = record.get
+    value, name, offset = get("v"), get("n", ""), get("t", 0)
     if not isinstance(name, str):
         raise ValueError("n is not text")
     series = base["bn"] + name
-    if not _SERIES.fullmatch(series):
-        raise ValueError(f"{series!r:.80} is not a series (commune/station/quantity)")
+    if series not in _seen:
+        _check_series(series)
     if type(value) is not float:
         if not _is_int(value) or abs(value) >= 1 << 53:
             raise ValueError("v is not a number")
         value = float(value)
     if not math.isfinite(value):
         raise ValueError("v is not finite")
-    if not _is_number(offset):
+    if type(offset) is not int and type(offset) is not float:
         raise ValueError("t is not a number")
     if not (abs(base["bt"]) < 1e11 and abs(offset) < 1e11):  # also JSON's integers of any length, infinite as a float
         raise ValueError("the time is impossible")
@@ -200,16 +217,31 @@ def _reading(record: Any, base: dict[str, Any]) -> Reading:
     time_ms = round(seconds * 1000)
     if not EARLIEST_MS <= time_ms < LATEST_MS:
         raise ValueError(f"the time {seconds:.0f} s is impossible (before 2020 or after 2099)")
-    unit = record.get("u", base["bu"])
+    unit = get("u", base["bu"])
     if not isinstance(unit, str) or len(unit) > 16:
         raise ValueError("u is not a unit")
     try:
-        flag = Flag(record.get("q", 2))
-    except ValueError:
+        flag = _FLAGS[get("q", 2)]
+    except (KeyError, TypeError):
         raise ValueError(f"q {record['q']!r:.20} is not a quality flag") from None
-    if any(label.endswith("_") for label in record):  # RFC 8428, section 4.4: must be understood or refused
+    # RFC 8428, section 4.4: what must be understood is understood or refused.
+    if not record.keys() <= _LABELS and any(label.endswith("_") for label in record):
         raise ValueError("a label that must be understood is unknown")
     return Reading(series, time_ms, value, unit, flag)
+
+
+def _check_series(series: str) -> None:
+    """Raise ValueError for what is no series; remember what is, for the same few come again and again."""
+    if not _SERIES.fullmatch(series):
+        raise ValueError(f"{series!r:.80} is not a series (commune/station/quantity)")
+    if len(_seen) >= _MOST_SEEN:
+        _seen.clear()
+    _seen.add(series)
+
+
+def _milliseconds(seconds: Any) -> int | None:
+    """None for what is no time; what only explains must not cost the readings beside it."""
+    return round(seconds * 1000) if _is_number(seconds) and abs(seconds) < 1e10 else None
 
 
 def _is_int(value: Any) -> TypeGuard[int]:

@@ -41,6 +41,7 @@ class Kind(StrEnum):
     ZONE = "zone"
     ALERT = "alert"
     REGISTRY = "registry"
+    INGEST = "ingest"
 
 
 class Channel(StrEnum):
@@ -53,6 +54,7 @@ class Channel(StrEnum):
     PROGRAMME = "programme"
     PLAYBACK = "playback"
     PLAYBACK_RECEIPT = "playback-receipt"
+    CANARY = "canary"
 
 
 #: The channels that each kind has. A kind with none ends at its id (alert) or at itself (registry).
@@ -64,6 +66,7 @@ CHANNELS: dict[Kind, frozenset[Channel]] = {
     Kind.ZONE: frozenset({Channel.COMMAND}),
     Kind.ALERT: frozenset(),
     Kind.REGISTRY: frozenset(),
+    Kind.INGEST: frozenset({Channel.CANARY}),
 }
 
 

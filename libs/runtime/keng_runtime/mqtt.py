@@ -18,9 +18,11 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 import paho.mqtt.client as paho
@@ -31,6 +33,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from keng_contracts.errors import Problem
 from keng_runtime.credentials import Credentials
+from keng_runtime.paho import Client
 from keng_runtime.settings import BrokerSettings
 
 log = logging.getLogger(__name__)
@@ -72,6 +75,31 @@ class Will:
     payload: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """A broker that is not ours, such as a ChirpStack's. We are there by name and password, or as anybody.
+
+    ``ca`` None trusts the system's authorities. A guest has no credentials of Kẻng, and its identity is ``client_id``.
+    """
+
+    host: str
+    port: int
+    client_id: str
+    username: str = ""
+    password: str = field(default="", repr=False)
+    tls: bool = False
+    ca: Path | None = None
+
+    def context(self) -> ssl.SSLContext | None:
+        """How TLS is spoken there; None without it. Raises :class:`Problem`."""
+        if not self.tls:
+            return None
+        try:
+            return ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=self.ca)
+        except OSError as error:  # ssl.SSLError is one
+            raise Problem(f"is no authority's certificate ({error})", where=str(self.ca), todo="check 'ca'") from None
+
+
 @dataclass(slots=True)
 class _Outgoing:
     topic: str
@@ -92,22 +120,26 @@ class Link:
 
     def __init__(
         self,
-        broker: BrokerSettings,
+        broker: BrokerSettings | Guest,
         *,
         receive_maximum: int = 1000,
         session_expiry_s: int = 0,
         will: Will | None = None,
     ) -> None:
-        self.credentials = Credentials.open(broker.credentials)
+        guest = broker if isinstance(broker, Guest) else None
+        self._credentials = None if isinstance(broker, Guest) else Credentials.open(broker.credentials)
         self._broker = broker
         self._where = f"broker {broker.host}:{broker.port}"
-        self._client = paho.Client(
+        self._client = Client(
             CallbackAPIVersion.VERSION2,
-            client_id=self.credentials.identity,
+            client_id=self.identity,
             protocol=paho.MQTTv5,
             manual_ack=True,
         )
-        self._client.tls_set_context(self.credentials.tls())
+        if (tls := guest.context() if guest else self.credentials.tls()) is not None:
+            self._client.tls_set_context(tls)
+        if guest and guest.username:
+            self._client.username_pw_set(guest.username, guest.password)
         self._client.reconnect_delay_set(RECONNECT_MIN_S, RECONNECT_MAX_S)
         self._client.max_queued_messages_set(0)
         self._client.max_inflight_messages_set(1000)
@@ -138,6 +170,7 @@ class Link:
         self._subscribing: dict[int, str] = {}  # asked for on this connection
         self._granting: dict[str, asyncio.Future[None]] = {}  # waited for by subscribe(), over reconnects
         self._at_connect: list[Callable[[], None]] = []
+        self._hearers: dict[str, Callable[[bytes], None]] = {}
         self._last_complaint = ""
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -156,8 +189,14 @@ class Link:
         await asyncio.to_thread(self._client.loop_stop)
 
     @property
+    def credentials(self) -> Credentials:
+        """Ours; a guest has none."""
+        assert self._credentials is not None
+        return self._credentials
+
+    @property
     def identity(self) -> str:
-        return self.credentials.identity
+        return self._broker.client_id if isinstance(self._broker, Guest) else self.credentials.identity
 
     @property
     def connected(self) -> bool:
@@ -223,6 +262,11 @@ class Link:
             self._subscribe(filter_)
         await granted
 
+    async def hear(self, topic: str, hearer: Callable[[bytes], None]) -> None:
+        """Subscribe to one topic at QoS 0 whose payloads don't queue with the others: ``hearer`` gets each at once."""
+        self._hearers[topic] = hearer
+        await self.subscribe(topic, qos=0)
+
     async def batch(self, limit: int, linger_s: float = 0.0) -> list[Message]:
         """At least one message, at most ``limit``; with ``linger_s`` waits that long for more to come."""
         while not self._inbox:
@@ -245,6 +289,10 @@ class Link:
         while True:
             for message in await self.batch(1):
                 yield message
+
+    def acknowledge(self, messages: Iterable[Message]) -> None:
+        """:meth:`Message.ack` for many, in one write."""
+        self._client.ack_many([m._mid for m in messages if m._qos and m._epoch == self._epoch])
 
     def _acknowledge(self, message: Message) -> None:
         if message._qos and message._epoch == self._epoch:
@@ -285,6 +333,10 @@ class Link:
             self._complain(f"closed the connection ({reason})")
 
     def _on_message(self, _c: Any, _u: Any, m: paho.MQTTMessage) -> None:
+        if self._hearers and (hearer := self._hearers.get(m.topic)) is not None:
+            payload = bytes(m.payload)
+            self._signal(lambda: hearer(payload))
+            return
         self._inbox.append(Message(m.topic, bytes(m.payload), m.retain, m.mid, m.qos, self._epoch, self))
         self._wake()
 
@@ -299,7 +351,8 @@ class Link:
     def _complain(self, what: str) -> None:
         if what != self._last_complaint:
             self._last_complaint = what
-            todo = "check that it runs and that its certificate is of our CA"
+            trust = "that it knows our name" if isinstance(self._broker, Guest) else "that its certificate is of our CA"
+            todo = f"check that it runs and {trust}"
             log.warning("%s", Problem(what, where=self._where, todo=todo, retried=True))
 
     # -- the event loop -----------------------------------------------------------------------------------------

@@ -79,9 +79,18 @@ def notify(state: str) -> None:
         out.sendto(state.encode(), address)
 
 
+_checks: list[Callable[[], bool]] = []
+
+
+def feed_watchdog_only_while(check: Callable[[], bool]) -> None:
+    """Make systemd's watchdog depend on more than a loop that turns: on this check as well."""
+    _checks.append(check)
+
+
 async def _feed_watchdog() -> None:
     """Feed systemd's watchdog from the event loop itself: a loop that hangs stops feeding and is restarted."""
     period_us = int(os.environ.get("WATCHDOG_USEC", "0"))
     while period_us:
-        notify("WATCHDOG=1")
+        if all(check() for check in _checks):
+            notify("WATCHDOG=1")
         await asyncio.sleep(period_us / 1e6 / 3)
