@@ -1,7 +1,7 @@
 """Roll-ups and retention beside the taking of telemetry, in at most a fifth of a thread's time.
 
-It has a store object of its own, so that no commit waits for it here. What it does not get done, for a store that is away
-or a process that is stopped, is done later: nothing is lost by it (see :mod:`keng_store.maintenance`).
+It has a store object of its own, so that no commit waits for it here. What it does not get done, for a store that is
+away or a process that is stopped, is done later: nothing is lost by it (see :mod:`keng_store.maintenance`).
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from typing import Any
 
 from keng_contracts.telemetry import Flag
 from keng_store.protocol import Aggregate, Resolution, Row, Touched
-from keng_store.rollup import bucket_of
+from keng_store.rollup import TEN_MINUTES_MS
 
 FOR_EVER = "for_ever"
 TOUCHED = "reading_touched"
@@ -46,7 +46,7 @@ class Marks:
 
     def missing(self, rows: Iterable[Row], now_ns: int) -> set[tuple[str, int]]:
         """Series and bucket of rows whose mark is not there or too old."""
-        touched = {(row.series, bucket_of(row.time_ms)) for row in rows}
+        touched = {(series, time_ms - time_ms % TEN_MINUTES_MS) for series, time_ms, _, _ in rows}
         return {key for key in touched if not now_ns < self._until_ns.get(key, 0) <= now_ns + MARK_EVERY_NS}
 
     def keep(self, marked: Iterable[tuple[str, int]], now_ns: int) -> None:
