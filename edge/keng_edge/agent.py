@@ -23,7 +23,7 @@ from keng_edge.plan import Plan, plan
 from keng_edge.settings import EdgeSettings
 from keng_edge.sources import Health, Source
 from keng_edge.uplink import Uplink
-from keng_runtime.clock import clock_state, new_boot_id, now_ms
+from keng_runtime.clock import clock_state, machine_boot, new_boot_id, now_ms
 from keng_runtime.credentials import Credentials
 from keng_runtime.mqtt import Link, Will
 from keng_runtime.service import notify, until
@@ -34,6 +34,8 @@ VERSION = version("keng-edge")
 STATUS_EVERY_S = 10.0
 #: A flickering line must not flood the link with status documents.
 STATUS_PAUSE_S = 1.0
+#: An outbox that takes longer to open is opened beside the reading.
+OPENING_S = 0.5
 #: What may still be sent at the end; systemd waits longer, a technician does not.
 FAREWELL_S = 0.7
 
@@ -92,11 +94,12 @@ async def run(settings: EdgeSettings, stop: asyncio.Event) -> None:
     planned = plan(settings)
     identity = Credentials.open(settings.broker.credentials).identity
     topic = str(Topic(settings.commune, Kind.EDGE, identity, Channel.STATUS))
-    boot = Boot(new_boot_id())
+    boot = Boot(new_boot_id(), machine_boot())
     keeper = Keeper(
         settings.outbox,
         boot,
         max_bytes=int(settings.outbox_max_mb * 1_000_000),
+        max_age_ms=int(settings.outbox_max_days * 86_400_000),
         every_s=settings.commit_every_s,
         readings=settings.commit_readings,
         sync_every_s=settings.sync_every_s,
@@ -107,7 +110,8 @@ async def run(settings: EdgeSettings, stop: asyncio.Event) -> None:
         keeper.add(pipeline.readings(sample), alarm=sample.source in planned.alarms)
 
     with _alone(settings.outbox.with_suffix(".lock")):
-        await keeper.open()
+        opening = asyncio.create_task(keeper.open())  # the check of a large outbox does not delay the reading
+        await asyncio.wait({opening}, timeout=OPENING_S)
         health = Health([source for source, _ in planned.channels])
         status = Status(boot, health, keeper)
         health.changed = status.changed.set
@@ -120,6 +124,7 @@ async def run(settings: EdgeSettings, stop: asyncio.Event) -> None:
         async with link:
             uplink = Uplink(link, keeper, settings.commune, settings.receipt_timeout_s)
             keeper.publish = uplink.publish_fresh
+            opening.add_done_callback(lambda _: uplink.look())
             link.at_every_connect(lambda: publish_status(status.document("online")))
             sources = sources_of(planned, health)
             log.info("run %s: %d lines, %d series", boot.id, len(sources), len(planned.channels))

@@ -6,7 +6,8 @@ While the disk takes nothing, the newest readings are held in memory and alarms 
 committed: a full disk must not silence a siren. They are committed, and published again, when the disk is back; the
 store makes one row of both.
 
-SQLite runs in a thread of its own, so that a slow card delays neither the serial lines nor the time stamps.
+SQLite runs in a thread of its own, so that a slow card delays neither the serial lines nor the time stamps. The check
+of a large outbox at the start takes seconds; until it is done, it is as while the disk takes nothing.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ import logging
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TypeVar
 
 from keng_contracts.errors import Problem
 from keng_contracts.receipts import Receipt
-from keng_contracts.telemetry import Pack, Reading, encode
+from keng_contracts.telemetry import Clock, Pack, Reading, encode
 from keng_edge.outbox import (
     MAX_PACK_READINGS,
     Batch,
@@ -37,7 +41,8 @@ from keng_edge.outbox import (
     open_outbox,
     quarantine,
 )
-from keng_runtime.clock import clock_state, now_ms
+from keng_edge.timeline import Stamp, Timeline, impossible
+from keng_runtime.clock import clock_state, now_ms, up_ms
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +50,12 @@ log = logging.getLogger(__name__)
 MAX_HELD = 20_000
 #: The disk is tried again after this time, doubled up to the longest.
 RETRY_S, RETRY_LONGEST_S = 1.0, 30.0
+#: How often the clock is looked at when nothing else happens.
+CLOCK_EVERY_S = 10.0
 
 T = TypeVar("T")
+#: A reading and the stretch of time in which it was taken.
+Taken = tuple[Stamp, Reading]
 
 
 class Keeper:
@@ -58,6 +67,7 @@ class Keeper:
         boot: Boot,
         *,
         max_bytes: int,
+        max_age_ms: int | None = None,
         every_s: float = 2.0,
         readings: int = 200,
         sync_every_s: float = 30.0,
@@ -66,13 +76,18 @@ class Keeper:
         self._path = path
         self._boot = boot
         self._max_bytes = max_bytes
+        self._max_age_ms = max_age_ms
         self._every_s = every_s
         self._readings = readings
         self._sync_every_s = sync_every_s
         self.publish = publish
 
-        self._alarms: list[Reading] = []
-        self._plain: list[Reading] = []
+        self._timeline = Timeline()
+        self._now = self._stamp()
+        self._mended: Clock = Clock.UNKNOWN  # the state for which the outbox's times are right
+        self._sent: set[int] = set()  # while the clock is unknown: what must not be given another time any more
+        self._alarms: list[Taken] = []
+        self._plain: list[Taken] = []
         self._plain_since: float | None = None
         self._published = 0  # that many of the first alarms went out uncommitted
         self._lost = 0
@@ -83,6 +98,7 @@ class Keeper:
         self._pause_s = RETRY_S
         self._problem = ""
 
+        self._opening = False
         self._outbox: Outbox | None = None
         self._depth = Depth()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="outbox")
@@ -90,15 +106,17 @@ class Keeper:
     # -- in -----------------------------------------------------------------------------------------------------
 
     def add(self, readings: Sequence[Reading], *, alarm: bool) -> None:
-        """Take readings over. Returns at once."""
+        """Take readings over, that were taken just now. Returns at once."""
+        stamp = self._now = self._stamp()
+        taken = [(stamp, reading) for reading in readings]
         if alarm:
-            self._alarms += readings
+            self._alarms += taken
             self._wake.set()
             return
         if self._plain_since is None:
             self._plain_since = time.monotonic()
             self._wake.set()  # so that run() sees by when they are due
-        self._plain += readings
+        self._plain += taken
         if len(self._plain) >= self._readings:
             self._wake.set()
 
@@ -106,23 +124,30 @@ class Keeper:
         """Commit what is due, until cancelled."""
         while True:
             self._wake.clear()
+            await asyncio.shield(self._mend())  # as below
             now = time.monotonic()
             full = len(self._plain) >= self._readings
             due_at = None if self._plain_since is None else now if full else self._plain_since + self._every_s
-            if self._problem:  # what waits for the disk is due when the disk is tried again; a new alarm at once
+            if self._opening:
+                due_at = None
+            elif self._problem:  # what waits for the disk is due when the disk is tried again; a new alarm at once
                 due_at = self._retry_at
             if len(self._alarms) > self._published or (due_at is not None and now >= due_at):
                 # Not to be cancelled: its thread would commit all the same, and flush() would do it twice.
                 await asyncio.shield(self._commit(plain=due_at is not None and now >= due_at))
                 continue
             try:
-                async with asyncio.timeout(None if due_at is None else due_at - now):
+                async with asyncio.timeout(CLOCK_EVERY_S if due_at is None else min(CLOCK_EVERY_S, due_at - now)):
                     await self._wake.wait()
             except TimeoutError:
                 pass
 
     async def flush(self) -> None:
         """Commit all that is in memory and sync it, for the end."""
+        if self._opening:
+            with suppress(OutboxUnavailable):
+                await self._call(lambda outbox: None)
+            self._opening = False
         self._retry_at = 0.0
         await self._commit(plain=True, sync=True)
 
@@ -134,12 +159,12 @@ class Keeper:
         now = time.monotonic()
         alarms = len(self._alarms)
         gathered = len(self._plain) if plain or self._problem else 0
-        if now >= self._retry_at:
-            batches = [Batch(self._alarms[:alarms], True), Batch(self._plain[:gathered], False)]
+        if now >= self._retry_at and not self._opening:
+            batches = [*_batches(self._alarms[:alarms], True), *_batches(self._plain[:gathered], False)]
             sync = sync or alarms > 0 or now - self._synced_at >= self._sync_every_s
             lost = self._lost
             try:
-                packs = await self._append([batch for batch in batches if batch.readings], sync, lost)
+                packs = await self._append(batches, sync, lost)
             except OutboxUnavailable as error:
                 self._fail(str(error))
             else:
@@ -190,9 +215,10 @@ class Keeper:
         fresh = self._alarms[self._published :]
         self._published = len(self._alarms)
         for at in range(0, len(fresh), MAX_PACK_READINGS):
-            part = tuple(fresh[at : at + MAX_PACK_READINGS])
-            pack = Pack(self._boot.id, self._boot.next_seq(), clock_state(), now_ms(), part)
-            self.publish([Stored(-1, encode(pack))])
+            part = tuple(reading for _, reading in fresh[at : at + MAX_PACK_READINGS])
+            pack = Pack(self._boot.id, self._boot.next_seq(), self._now.clock, now_ms(), part)
+            if not impossible(pack):
+                self.publish([Stored(-1, encode(pack))])
 
     def _hold(self) -> None:
         """Keep the newest; telemetry gives way to alarms."""
@@ -204,21 +230,55 @@ class Keeper:
             self._published -= alarms
             self._lost += over
 
+    # -- time ---------------------------------------------------------------------------------------------------
+
+    def _stamp(self) -> Stamp:
+        return self._timeline.at(now_ms(), up_ms(), clock_state())
+
+    def sent(self, pack: Stored) -> None:
+        """This pack is published now, under the times that it has."""
+        if self._now.clock is Clock.UNKNOWN:
+            self._sent.add(pack.id)
+
+    async def _mend(self) -> None:
+        """Once the clock is known, give those readings their time that a clock which wasn't had stamped."""
+        now = self._now = self._stamp()
+        if now.clock is Clock.UNKNOWN or self._mended is not Clock.UNKNOWN or self._opening:
+            self._mended = Clock.UNKNOWN if now.clock is Clock.UNKNOWN else self._mended
+            return
+        await self._commit(plain=True)  # what was taken before the clock was set is moved with the rest
+        try:
+            readings = await self._call(lambda outbox: outbox.rebase(now, frozenset(self._sent)))
+        except OutboxUnavailable:
+            return  # it is tried again when something happens, at the latest when the clock is looked at again
+        if readings:
+            log.info("the clock is %s now: %d readings that had waited for it have their time", now.clock, readings)
+        self._mended = now.clock
+        self._sent.clear()
+
     # -- out ----------------------------------------------------------------------------------------------------
 
     async def next_batch(self, limit: int, exclude: Collection[int]) -> list[Stored]:
         """See :meth:`Outbox.next_batch`; nothing while the disk can't be read."""
         try:
-            return await self._call(lambda outbox: outbox.next_batch(limit, exclude))
+            return await self._call(lambda outbox: self._taken_out(outbox.next_batch(limit, exclude)))
         except OutboxUnavailable:
             return []
+
+    def _taken_out(self, packs: list[Stored]) -> list[Stored]:
+        """In the outbox's thread, so that nothing can move the times of a pack between its being read and sent."""
+        for pack in packs:
+            self.sent(pack)
+        return packs
 
     async def receipted(self, receipts: Sequence[Receipt]) -> Settled:
         """See :meth:`Outbox.receipted`. What can't be deleted now stays, is sent again and receipted again."""
         try:
-            return await self._call(lambda outbox: outbox.receipted(receipts))
+            settled = await self._call(lambda outbox: outbox.receipted(receipts))
         except OutboxUnavailable:
             return Settled([], [])
+        self._sent.difference_update(settled.ids)
+        return settled
 
     @property
     def depth(self) -> Depth:
@@ -237,16 +297,22 @@ class Keeper:
     def problems(self) -> list[str]:
         """What a person should look at."""
         found = [f"the outbox was damaged; the old one is kept as {file.name}" for file in damaged(self._path)]
+        if self._depth.waiting:
+            found.insert(0, f"the clock was never set: {self._depth.waiting} readings wait for their time")
         return [self._problem, *found] if self._problem else found
 
     # -- the thread ---------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
         """Open the outbox now. Where the disk does not allow it, reading goes on and it is tried again."""
+        self._opening = True
         try:
             await self._call(lambda outbox: None)
         except OutboxUnavailable as error:
             self._fail(str(error))
+        finally:
+            self._opening = False
+        await self._commit(plain=True)
 
     async def close(self) -> None:
         if self._outbox is not None:
@@ -272,7 +338,13 @@ class Keeper:
                 self._depth = self._outbox.depth
 
     def _open(self) -> Outbox:
-        return open_outbox(self._path, self._boot, self._max_bytes, _stamp())
+        return open_outbox(self._path, self._boot, self._max_bytes, _stamp(), self._max_age_ms)
+
+
+def _batches(taken: list[Taken], alarm: bool) -> list[Batch]:
+    """One batch for each stretch of time."""
+    stretches = groupby(taken, key=itemgetter(0))
+    return [Batch([reading for _, reading in part], alarm, stamp) for stamp, part in stretches]
 
 
 def _stamp() -> str:

@@ -15,6 +15,9 @@ In rising order that is: alarms first, then telemetry, each oldest first. What i
 - ``ledger`` counts, in the same transaction, what was ever committed of each series, so that it can be compared
   with the store; ``totals`` counts what was dropped and what ingest could not use.
 - The pages in use never exceed ``max_bytes``. The oldest telemetry is dropped first, an alarm only for a newer alarm.
+  What is older than ``max_age_ms`` is dropped too, by a clock that is trusted.
+- A pack whose times ingest would refuse lies in ``held``, under the id that it will have in ``packs`` when the clock is
+  known (see ``timeline``).
 - A file that is damaged is moved aside by :func:`open_outbox` and a new one begun; nothing else ever deletes a file.
 
 All calls block; one thread at a time.
@@ -32,6 +35,8 @@ from typing import Any, NamedTuple
 
 from keng_contracts.receipts import Receipt
 from keng_contracts.telemetry import Clock, Pack, Reading, encode
+from keng_edge import mending
+from keng_edge.timeline import Stamp, impossible
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +53,7 @@ _APPLICATION_ID = 0x4B4E6701
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS packs (id INTEGER PRIMARY KEY, readings INTEGER, first_ms INTEGER, payload BLOB);
+CREATE TABLE IF NOT EXISTS held (id INTEGER PRIMARY KEY, readings INTEGER, first_ms INTEGER, payload BLOB);
 CREATE TABLE IF NOT EXISTS boots (run INTEGER PRIMARY KEY, boot TEXT UNIQUE);
 CREATE TABLE IF NOT EXISTS ledger (series TEXT PRIMARY KEY, readings INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS totals (name TEXT PRIMARY KEY, readings INTEGER) WITHOUT ROWID;
@@ -66,6 +72,10 @@ _UNAVAILABLE = {
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
+#: Ids of packs that are gone, with how many readings each had.
+Gone = list[tuple[int, int]]
+
+
 class OutboxUnavailable(Exception):
     """The disk does not take or give now. Nothing was changed; it may work later."""
 
@@ -75,10 +85,11 @@ class OutboxDamaged(Exception):
 
 
 class Boot:
-    """This run of the agent: its boot id, and the sequence numbers of its packs."""
+    """This run of the agent: its boot id, the machine's start in which it runs, and its packs' sequence numbers."""
 
-    def __init__(self, id_: str) -> None:
+    def __init__(self, id_: str, machine: str = "") -> None:
         self.id = id_
+        self.machine = machine
         self._next = 0
 
     def next_seq(self) -> int:
@@ -95,10 +106,14 @@ class Stored(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Readings that are to be committed together: ``alarm`` says whether an alert depends on them."""
+    """Readings that are to be committed together: ``alarm`` says whether an alert depends on them.
+
+    ``stamp`` is the stretch of time in which all of them were taken.
+    """
 
     readings: Sequence[Reading]
     alarm: bool
+    stamp: Stamp | None = None
 
 
 class Settled(NamedTuple):
@@ -110,10 +125,14 @@ class Settled(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """What the outbox holds, and what became of the rest. All but ``packs``, ``bytes`` and time count readings."""
+    """What the outbox holds, and what became of the rest. All but ``packs``, ``bytes`` and time count readings.
+
+    ``waiting`` of the readings can't be sent before the clock is known.
+    """
 
     packs: int = 0
     readings: int = 0
+    waiting: int = 0
     oldest_ms: int | None = None
     bytes: int = 0
     committed: int = 0
@@ -124,9 +143,10 @@ class Depth:
 class Outbox:
     """The outbox in ``path`` for one run of the agent. Raises OutboxDamaged, OutboxUnavailable."""
 
-    def __init__(self, path: Path, boot: Boot, max_bytes: int) -> None:
+    def __init__(self, path: Path, boot: Boot, max_bytes: int, max_age_ms: int | None = None) -> None:
         self._boot = boot
         self._max_bytes = max_bytes
+        self._max_age_ms = max_age_ms
         with _translated():
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1.0)
         try:
@@ -149,12 +169,13 @@ class Outbox:
             self._db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
             for statement in _SCHEMA.split(";"):
                 self._db.execute(statement)
-            newest = self._one("SELECT max(id & ~?) FROM packs", _PLAIN) or 0
-            self._db.execute(
-                "DELETE FROM boots WHERE run NOT IN (SELECT DISTINCT (id & ~?) >> ? FROM packs)", (_PLAIN, _RUN)
-            )
-            self._run = (newest >> _RUN) + 1
-            self._db.execute("INSERT INTO boots VALUES (?, ?)", (self._run, self._boot.id))
+            if "machine" not in [row[1] for row in self._db.execute("PRAGMA table_info(boots)")]:
+                self._db.execute("ALTER TABLE boots ADD COLUMN machine TEXT")
+            runs = "SELECT DISTINCT (id & ~?1) >> ?2 AS run FROM (SELECT id FROM packs UNION ALL SELECT id FROM held)"
+            newest = self._one(f"SELECT max(run) FROM ({runs})", _PLAIN, _RUN) or 0
+            self._db.execute(f"DELETE FROM boots WHERE run NOT IN ({runs})", (_PLAIN, _RUN))
+            self._run = newest + 1
+            self._db.execute("INSERT INTO boots VALUES (?, ?, ?)", (self._run, self._boot.id, self._boot.machine))
         self.depth = _depth(self._db)
 
     def close(self) -> None:
@@ -179,20 +200,34 @@ class Outbox:
                 depth = replace(depth, committed=depth.committed + len(batch.readings))
                 for at in range(0, len(batch.readings), MAX_PACK_READINGS):
                     part = tuple(batch.readings[at : at + MAX_PACK_READINGS])
-                    seq = self._boot.next_seq()
-                    payload = encode(Pack(self._boot.id, seq, clock, made_ms, part))
+                    pack = self._pack(part, made_ms, clock, batch.stamp)
+                    payload = encode(pack)
                     depth, fits = self._make_room(depth, len(payload), batch.alarm)
                     if not fits:
                         depth = self._count(depth, "dropped", len(part))
                         continue
-                    stored = Stored((0 if batch.alarm else _PLAIN) | self._run << _RUN | seq, payload)
-                    self._db.execute(
-                        "INSERT INTO packs VALUES (?, ?, ?, ?)", (stored.id, len(part), part[0].time_ms, payload)
-                    )
+                    stored = Stored((0 if batch.alarm else _PLAIN) | self._run << _RUN | pack.seq, payload)
+                    waits = batch.stamp is not None and impossible(pack)
+                    self._insert("held" if waits else "packs", stored.id, pack, payload)
                     depth = replace(depth, packs=depth.packs + 1, readings=depth.readings + len(part))
-                    made.append(stored)
+                    if waits:
+                        depth = replace(depth, waiting=depth.waiting + len(part))
+                    else:
+                        made.append(stored)
+            depth = self._forget_old(depth, made_ms, clock)
         self.depth = self._measured(depth)
         return made
+
+    def _pack(self, readings: tuple[Reading, ...], made_ms: int, clock: Clock, stamp: Stamp | None) -> Pack:
+        seq = self._boot.next_seq()
+        if stamp is None:
+            return Pack(self._boot.id, seq, clock, made_ms, readings)
+        up_ms = readings[0].time_ms - stamp.offset_ms
+        return Pack(self._boot.id, seq, stamp.clock, made_ms, readings, up_ms=up_ms)
+
+    def _insert(self, table: str, id_: int, pack: Pack, payload: bytes) -> None:
+        row = (id_, len(pack.readings), pack.readings[0].time_ms, payload)
+        self._db.execute(f"INSERT INTO {table} VALUES (?, ?, ?, ?)", row)
 
     def _enter(self, readings: Sequence[Reading]) -> None:
         counts: dict[str, int] = {}
@@ -217,15 +252,52 @@ class Outbox:
         """Drop the oldest until a pack of ``size`` bytes fits; False when it has to give way itself."""
         needed = size + 2 * self._page  # its row may open a leaf, and a page of the tree above it
         while self._used() + needed > self._max_bytes:
-            dropped = self._delete("id >= ? ORDER BY id LIMIT ?", (_PLAIN, _DROP_STEP))
-            if not dropped and alarm:
-                dropped = self._delete("id < ? ORDER BY id LIMIT ?", (_PLAIN, _DROP_STEP))
-            if not dropped:
+            for which in (">=", "<") if alarm else (">=",):  # telemetry, then alarms; what is held is the newest
+                dropped = self._delete(f"id {which} ? ORDER BY id LIMIT ?", (_PLAIN, _DROP_STEP))
+                held = (
+                    [] if dropped else self._delete(f"id {which} ? ORDER BY id LIMIT ?", (_PLAIN, _DROP_STEP), "held")
+                )
+                if dropped or held:
+                    break
+            else:
                 return depth, False
-            readings = sum(count for _, count in dropped)
-            depth = replace(depth, packs=depth.packs - len(dropped), readings=depth.readings - readings)
-            depth = self._count(depth, "dropped", readings)
+            depth = self._dropped(depth, dropped, held)
         return depth, True
+
+    def _dropped(self, depth: Depth, dropped: Gone, held: Gone) -> Depth:
+        waiting = sum(count for _, count in held)
+        readings = waiting + sum(count for _, count in dropped)
+        depth = replace(
+            depth,
+            packs=depth.packs - len(dropped) - len(held),
+            readings=depth.readings - readings,
+            waiting=depth.waiting - waiting,
+        )
+        return self._count(depth, "dropped", readings)
+
+    def _forget_old(self, depth: Depth, now_ms: int, clock: Clock) -> Depth:
+        """Drop what is older than it may be. By a clock that is not trusted nothing is old."""
+        if self._max_age_ms is None or clock is Clock.UNKNOWN:
+            return depth
+        oldest_ms = now_ms - self._max_age_ms
+        for which in ("id >= ?1", "id < ?1"):  # each kind lies in the order of its making: the first are the oldest
+            first = f"SELECT id, first_ms FROM packs WHERE {which} ORDER BY id LIMIT ?2"
+            old = f"id IN (SELECT id FROM ({first}) WHERE first_ms < ?3)"
+            depth = self._dropped(depth, self._delete(old, (_PLAIN, _DROP_STEP, oldest_ms)), [])
+        return depth
+
+    # -- time ---------------------------------------------------------------------------------------------------
+
+    def rebase(self, now: Stamp, sent: Collection[int]) -> int:
+        """The clock is known now: move what a clock that wasn't had stamped; how many readings. See ``mending``.
+
+        Packs in ``sent`` may already be in the store and stay as they are.
+        """
+        with _translated(), self._transaction(sync=True):
+            count = mending.release(self._db, self._boot.machine, now)
+            count += mending.move(self._db, self._run, now, sent)
+            self.depth = _depth(self._db)
+        return count
 
     # -- out ----------------------------------------------------------------------------------------------------
 
@@ -264,10 +336,10 @@ class Outbox:
             base = priority | run << _RUN
             yield from self._delete("id BETWEEN ? AND ?", (base | first, base | min(last, _SEQ)))
 
-    def _delete(self, which: str, values: tuple[int, ...]) -> list[tuple[int, int]]:
+    def _delete(self, which: str, values: tuple[int, ...], table: str = "packs") -> Gone:
         """Delete packs; their ids and reading counts."""
         return self._db.execute(
-            f"DELETE FROM packs WHERE id IN (SELECT id FROM packs WHERE {which}) RETURNING id, readings", values
+            f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE {which}) RETURNING id, readings", values
         ).fetchall()
 
     # -- about --------------------------------------------------------------------------------------------------
@@ -300,17 +372,25 @@ class Outbox:
 
 
 def _depth(db: sqlite3.Connection) -> Depth:
-    packs, readings = db.execute("SELECT count(*), coalesce(sum(readings), 0) FROM packs").fetchone()
+    count = "SELECT count(*), coalesce(sum(readings), 0) FROM"
+    packs, readings = db.execute(f"{count} packs").fetchone()
+    held, waiting = db.execute(f"{count} held").fetchone() if _has_held(db) else (0, 0)
     totals = dict(db.execute("SELECT name, readings FROM totals"))
     return Depth(
-        packs=packs,
-        readings=readings,
+        packs=packs + held,
+        readings=readings + waiting,
+        waiting=waiting,
         oldest_ms=_oldest_ms(db),
         bytes=_used(db),
         committed=sum(_ledger(db).values()),
         dropped=totals.get("dropped", 0),
         dead=totals.get("dead", 0),
     )
+
+
+def _has_held(db: sqlite3.Connection) -> bool:
+    """An outbox that an older agent left behind has no such table yet when it is only looked at."""
+    return bool(_one(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'held'"))
 
 
 def _oldest_ms(db: sqlite3.Connection) -> int | None:
@@ -354,13 +434,13 @@ def _translated() -> Iterator[None]:
         raise
 
 
-def open_outbox(path: Path, boot: Boot, max_bytes: int, stamp: str) -> Outbox:
+def open_outbox(path: Path, boot: Boot, max_bytes: int, stamp: str, max_age_ms: int | None = None) -> Outbox:
     """Open the outbox; a damaged one is moved to ``<path>.damaged-<stamp>`` and a new one begun."""
     try:
-        return Outbox(path, boot, max_bytes)
+        return Outbox(path, boot, max_bytes, max_age_ms)
     except OutboxDamaged as error:
         quarantine(path, stamp, str(error))
-        return Outbox(path, boot, max_bytes)
+        return Outbox(path, boot, max_bytes, max_age_ms)
 
 
 def quarantine(path: Path, stamp: str, why: str) -> None:

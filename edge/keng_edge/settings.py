@@ -100,6 +100,9 @@ class EdgeSettings(ServiceSettings):
     outbox_max_mb: float = Field(
         250.0, ge=0.25, description="most that the outbox may hold; then the oldest telemetry is dropped, and counted"
     )
+    outbox_max_days: float = Field(
+        90.0, ge=1, le=3650, description="what could not be sent for as long is dropped, and counted"
+    )
     receipt_timeout_s: float = Field(20.0, gt=0, description="a pack that is not receipted by then is sent again")
     profiles: Path | None = Field(
         None, description="folder with profiles of your own; they come before the shipped ones"

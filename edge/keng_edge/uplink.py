@@ -56,6 +56,10 @@ class Uplink:
             elif pack.id >= 0:
                 self._wake.set()
 
+    def look(self) -> None:
+        """There may be a backlog."""
+        self._wake.set()
+
     async def send_backlog(self) -> NoReturn:
         """Keep the window filled for as long as the outbox holds more."""
         while True:
@@ -111,6 +115,7 @@ class Uplink:
         self._unacknowledged[future] = pack.id
         future.add_done_callback(self._acknowledged)
         if pack.id >= 0:
+            self._keeper.sent(pack)
             self._window.sent(pack.id, time.monotonic(), fresh=fresh)
 
     def _acknowledged(self, future: asyncio.Future[None]) -> None:

@@ -17,10 +17,16 @@ import pytest
 from keng_edge.modbus import Line, ModbusBus, Slave
 from keng_edge.pipeline import Sample
 from keng_edge.profiles import Profile, Quantity
-from keng_edge.sources import Failure, Health, Source
+from keng_edge.sdi12 import Sdi12Bus, Sdi12Line
+from keng_edge.sdi12frames import Sdi12Profile, Sdi12Quantity
+from keng_edge.serialport import SerialPort
+from keng_edge.sources import Failure, Health, Sensor, Source
+from keng_edge.text import TextBus
+from keng_edge.textlines import TextProfile, TextQuantity
 from keng_runtime.clock import now_ms
 from tests.support.modbus_slave import ModbusSlaves
 from tests.support.processes import until
+from tests.support.twin import Twin, nmea, sdi12_crc
 
 
 class Rig(Protocol):
@@ -63,7 +69,97 @@ class ModbusRig:
         self.slaves.plug_in()
 
 
-@pytest.fixture(params=[ModbusRig])
+class TwinRig:
+    """Sensors that are simulated by a twin; a subclass says what they say."""
+
+    slaves: Twin
+
+    def __init__(self) -> None:
+        self.health = Health(["good", "other"])
+        self.silent = self.damaged = ""
+
+    def silence(self, sensor: str) -> None:
+        self.silent = sensor
+
+    def damage(self, sensor: str) -> None:
+        self.damaged = sensor
+
+    def mend(self) -> None:
+        self.silent = self.damaged = ""
+
+    def unplug(self) -> None:
+        self.slaves.pull_out()
+
+    def plug_in(self) -> None:
+        self.slaves.plug_in()
+
+
+class TextRig(TwinRig):
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.slaves = Twin(folder / "uart", talk=self._talk)
+        pair = [
+            Sensor(
+                name,
+                None,
+                0.1,
+                TextProfile(
+                    kind="text",
+                    model="x",
+                    form="nmea",
+                    begins=f"${name.upper()},",
+                    quantities={"value": TextQuantity(field=1, unit="1")},
+                ),
+            )
+            for name in ("good", "other")
+        ]
+        self.source: Source = TextBus(SerialPort(str(self.slaves.port), 9600), pair, self.health, 0.4)
+
+    def _talk(self) -> bytes:
+        said = b""
+        for name, value in (("good", 536), ("other", 42)):
+            line = nmea(f"{name.upper()},{value}")
+            if name == self.damaged:
+                line = line.replace(b",", b",9")
+            said += b"" if name == self.silent else line
+        return said
+
+
+class Sdi12Rig(TwinRig):
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.slaves = Twin(folder / "sdi12", hear=self._hear)
+        profile = Sdi12Profile(
+            kind="sdi12", model="x", command=self.command, quantities={"value": Sdi12Quantity(value=2, unit="1")}
+        )
+        pair = [Sensor("good", "0", 0.1, profile), Sensor("other", "b", 0.1, profile)]
+        line = Sdi12Line(str(self.slaves.port), 9600, "N", timeout_s=0.15)
+        self.source: Source = Sdi12Bus(line, pair, self.health)
+
+    command = "CC"
+
+    def _hear(self, data: bytes) -> bytes:
+        command = data.lstrip(b"\x00").decode()
+        address = command[0]
+        name, value = {"0": ("good", "+536"), "b": ("other", "+42.0")}[address]
+        if name == self.silent:
+            return b""
+        if command[1:] == f"{self.command}!":
+            return f"{address}000{'02' if self.command[0] == 'C' else '2'}\r\n".encode()
+        if command[1:] not in ("D0!", "D1!"):
+            return b""
+        body = f"{address}{'-1.5' if command[2] == '0' else value}".encode()  # one value in each answer
+        tail = sdi12_crc(body) if "C" in self.command[1:] else b""
+        if name == self.damaged:
+            body = body[:-1] + b"~"
+        return body + tail + b"\r\n"
+
+
+class Sdi12PlainRig(Sdi12Rig):
+    command = "M"
+
+
+@pytest.fixture(params=[ModbusRig, TextRig, Sdi12Rig, Sdi12PlainRig])
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
     one = request.param(tmp_path)
     with one.slaves:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import secrets
 import time
+from pathlib import Path
 
 from keng_contracts.telemetry import Clock
 
@@ -15,6 +16,19 @@ _TIME_ERROR = 5
 def now_ms() -> int:
     """Milliseconds since 1970-01-01 UTC by this machine's clock."""
     return time.time_ns() // 1_000_000
+
+
+def up_ms() -> int:
+    """Milliseconds since this machine started, also while it slept (CLOCK_BOOTTIME): a clock that nobody sets."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+
+
+def machine_boot() -> str:
+    """A name for this start of the machine: :func:`up_ms` of two starts can't be compared."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
 
 
 def new_boot_id() -> str:
