@@ -4,7 +4,8 @@
 set -eu
 
 DEMO="python3 python3-venv mosquitto mpv espeak-ng pulseaudio pulseaudio-utils"
-TEST="$DEMO influxdb chromium docker-compose fonts-dejavu-core"
+# libatomic1: Playwright's own node needs it.
+TEST="$DEMO influxdb postgresql chromium libatomic1 docker-compose fonts-dejavu-core"
 # The first mosquitto that holds its in-flight window with MQTT 5.
 MOSQUITTO_NEEDED=2.0.13
 
@@ -86,7 +87,7 @@ for package in $missing; do
     $root apt-get install -y -qq --no-install-recommends $from "$package" >/dev/null
     # Debian starts these as system services; Kẻng starts its own on ports of its own.
     case "$package" in
-    mosquitto | influxdb)
+    mosquitto | influxdb | postgresql)
         if [ -d /run/systemd/system ]; then $root systemctl disable --now "$package" 2>/dev/null || true; fi
         ;;
     esac

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -106,7 +107,10 @@ class Village:
     def sent(self) -> dict[str, int]:
         """Readings by series that were ever committed to the edge's outbox."""
         file = self.folder / "edge" / "edge-outbox.db"
-        return inspect(file)[1] if file.exists() else {}
+        try:
+            return inspect(file)[1] if file.exists() else {}
+        except sqlite3.OperationalError:  # the agent is just making its tables
+            return {}
 
     def stored(self) -> dict[str, int]:
         """Readings by series in the store."""
