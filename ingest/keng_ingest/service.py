@@ -21,6 +21,7 @@ from keng_ingest.derive import derive
 from keng_ingest.memory import Windows
 from keng_ingest.settings import IngestSettings
 from keng_ingest.sort import DeadLetter, Rules, Sorted, sort
+from keng_ingest.upkeep import keep_up
 from keng_runtime.clock import now_ms
 from keng_runtime.mqtt import Link, Message
 from keng_runtime.registry import RegistryCopy
@@ -61,7 +62,7 @@ async def main(settings: IngestSettings, stop: asyncio.Event) -> None:
             notify("READY=1")
             ingest = Ingest(link, store, dead_letters, registry, settings)
             feed_watchdog_only_while(ingest.canary.alive)
-            await until(stop, ingest.take(), ingest.keep(), ingest.fly())
+            await until(stop, ingest.take(), ingest.keep(), ingest.fly(), keep_up(settings.store, settings.rollup))
             ingest.remember()
     finally:
         dead_letters.close()

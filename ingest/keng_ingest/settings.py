@@ -6,7 +6,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from keng_runtime.settings import ServiceSettings
-from keng_store.settings import StoreSettings
+from keng_store.settings import RollupSettings, StoreSettings
 
 
 class IngestSettings(ServiceSettings):
@@ -27,3 +27,4 @@ class IngestSettings(ServiceSettings):
         "seconds of a commit, times two (10,000 a second, committed within 0.1 s)",
     )
     store: StoreSettings = StoreSettings()
+    rollup: RollupSettings = RollupSettings()
