@@ -24,6 +24,7 @@ class Kind(NamedTuple):
     address: Callable[[Address], Address]
     title: str
     port: str = SERIAL  # pattern of the setting 'port'
+    not_port: str = "neither the path of a device nor socket://HOST:PORT"
 
     def load(self) -> ModuleType:
         return import_module(self.module)
@@ -35,8 +36,49 @@ def _modbus(address: Address) -> Address:
     return address
 
 
+def _dev_eui(address: Address) -> Address:
+    if not isinstance(address, str) or not re.fullmatch(r"[0-9a-fA-F]{16}", address, re.ASCII):
+        raise ValueError("address: a DevEUI has 16 hexadecimal digits, in quotes")
+    return address.lower()
+
+
+def _none(address: Address) -> Address:
+    if address is not None:
+        raise ValueError("address: there is none on this kind of line")
+    return None
+
+
+def _sdi12(address: Address) -> Address:
+    text = str(address)
+    if not re.fullmatch(r"[0-9A-Za-z]", text, re.ASCII):
+        raise ValueError("address: an SDI-12 address is one digit or letter, in quotes")
+    return text
+
+
+def _radio_node(address: Address) -> Address:
+    if not isinstance(address, int) or not 1 <= address <= 65_534:
+        raise ValueError("address: a radio node has a number from 1 to 65534")
+    return address
+
+
 KINDS: Mapping[str, Kind] = {
-    "modbus": Kind("keng_edge.modbus", _modbus, "Modbus RTU"),
+    "modbus": Kind(
+        "keng_edge.modbus",
+        _modbus,
+        "Modbus",
+        SERIAL + r"|tcp://[^/:]+:\d+",
+        "neither the path of a device nor socket://HOST:PORT nor tcp://HOST:PORT",
+    ),
+    "lorawan": Kind(
+        "keng_edge.chirpstack",
+        _dev_eui,
+        "LoRaWAN through ChirpStack",
+        r"mqtts?://[^/:]+(:\d+)?",
+        "neither mqtt://HOST:PORT nor mqtts://HOST:PORT of ChirpStack's broker",
+    ),
+    "text": Kind("keng_edge.text", _none, "lines of text"),
+    "sdi12": Kind("keng_edge.sdi12", _sdi12, "SDI-12"),
+    "machine": Kind("keng_edge.machine", _none, "this machine", "/.*", "not the root of the system's files, '/'"),
 }
 
 

@@ -1,4 +1,4 @@
-"""A serial line whose sensors answer when they are asked, one at a time.
+"""A line whose sensors answer when they are asked, one at a time.
 
 The sensor that is due next is asked; see ``schedule`` for what a dead one costs the others: its time-out, ever more
 rarely. A sensor that needs time to measure says so by :class:`Later`, and the line is its neighbours' meanwhile.
@@ -10,11 +10,11 @@ import asyncio
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from keng_edge.pipeline import Sample
 from keng_edge.schedule import Turn
-from keng_edge.serialport import PortLost, SerialPort
+from keng_edge.serialport import PortLost
 from keng_edge.sources import Health, Outcome, Sensor
 
 #: A port that is not there is looked for again after this time, doubled up to the longest.
@@ -23,13 +23,25 @@ REOPEN_S, REOPEN_LONGEST_S = 0.5, 5.0
 P = TypeVar("P")
 
 
+class Port(Protocol):
+    """What is opened before anything can be asked: a serial port, a connection, a folder."""
+
+    @property
+    def is_open(self) -> bool: ...
+
+    async def open(self) -> None:
+        """Raises :class:`PortLost`."""
+
+    def close(self) -> None: ...
+
+
 class Later(NamedTuple):
     """Ask the sensor again in so many seconds: it measures."""
 
     seconds: float
 
 
-async def reopened(port: SerialPort, ids: Sequence[str], health: Health) -> None:
+async def reopened(port: Port, ids: Sequence[str], health: Health) -> None:
     """Return when the port is open; meanwhile every sensor on it is counted as failed, at each attempt."""
     pause = REOPEN_S
     while not port.is_open:
@@ -45,7 +57,7 @@ async def reopened(port: SerialPort, ids: Sequence[str], health: Health) -> None
 class PolledBus(Generic[P]):
     """A line and its sensors, as one source. A protocol says how to ask: :meth:`measure`."""
 
-    def __init__(self, port: SerialPort, sensors: Sequence[Sensor[P]], health: Health) -> None:
+    def __init__(self, port: Port, sensors: Sequence[Sensor[P]], health: Health) -> None:
         self._port = port
         self._sensors = sensors
         self._health = health

@@ -7,6 +7,7 @@ last byte is in.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import termios
@@ -108,6 +109,14 @@ class SerialPort:
         except (OSError, termios.error):
             self.close()
             raise vanished(self.port) from None
+
+    async def wake(self, break_s: float, marking_s: float) -> None:
+        """Hold the line in break, then let it rest. An adapter that makes its own break may refuse ours."""
+        for held, seconds in ((True, break_s), (False, marking_s)):
+            if self._serial is not None:
+                with contextlib.suppress(OSError, termios.error, AttributeError):
+                    self._serial.break_condition = held
+            await asyncio.sleep(seconds)
 
     async def more(self, patience_s: float) -> bool:
         """Wait for more bytes (or the end of the port); False when none came in time."""

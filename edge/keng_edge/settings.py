@@ -22,7 +22,9 @@ class SlaveSettings(BaseModel):
 
     id: Slug = Field(description="name of this sensor in status and log", examples=["muc-nuoc"])
     profile: Slug = Field(description="model: a file in profiles/ without .toml", examples=["qdy30a"])
-    address: int | str | None = Field(None, description="Modbus address", examples=[1])
+    address: int | str | None = Field(
+        None, description="Modbus address; of SDI-12 a character, of a radio node its number", examples=[1]
+    )
     station: Slug = Field(description="station in the registry at which it measures", examples=["phu-oc"])
     interval_s: float = Field(60.0, ge=0.05, le=86_400, description="seconds between two readings", examples=[10.0])
     alarm: bool = Field(
@@ -39,7 +41,7 @@ class SlaveSettings(BaseModel):
 
 
 #: Each has its row in ``kinds``.
-KindName = Literal["modbus"]
+KindName = Literal["modbus", "lorawan", "text", "sdi12", "machine"]
 
 
 class BusSettings(BaseModel):
@@ -48,17 +50,18 @@ class BusSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     id: Slug = Field(description="name of this line", examples=["bus-song"])
-    kind: KindName = Field("modbus", description="what is spoken on it: modbus")
+    kind: KindName = Field("modbus", description="what is spoken on it: modbus, lorawan, text, sdi12, machine")
     port: str = Field(
         description="serial port; its path by id stays the same whichever socket the adapter is in. "
-        "A serial device server is socket://HOST:PORT",
+        "A serial device server is socket://HOST:PORT, a Modbus TCP server tcp://HOST:PORT, ChirpStack's broker "
+        "mqtt://HOST:PORT or mqtts://HOST:PORT, and for kind machine it is /",
         examples=["/dev/serial/by-id/usb-FTDI_FT232R_USB_UART_A10K3FSO-if00-port0"],
     )
     baud: int | None = Field(
         None,
         ge=300,
         le=4_000_000,
-        description="speed of the line; unset: as its sensors leave the factory",
+        description="speed of the line; unset: each sensor as it leaves the factory",
         examples=[9600],
     )
     parity: Parity | None = Field(
@@ -67,12 +70,20 @@ class BusSettings(BaseModel):
     timeout_s: float | None = Field(
         None, gt=0, le=30, description="wait for an answer; unset: from the speed and the answer's length, plus 0.3 s"
     )
+    username: str | None = Field(None, description="lorawan: name at ChirpStack's broker; unset: as anybody")
+    password_file: Path | None = Field(None, description="lorawan: file with the password, and nothing else")
+    ca: Path | None = Field(
+        None, description="lorawan: certificate of the authority behind mqtts://; unset: the system's authorities"
+    )
+    application: str | None = Field(
+        None, pattern=r"^[0-9A-Za-z-]+$", description="lorawan: id of the application in ChirpStack; unset: all"
+    )
     slaves: list[SlaveSettings] = Field(default=[], description="the sensors")
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
         if not is_port(self.kind, self.port):
-            raise ValueError(f"port: {self.port!r} is neither the path of a device nor socket://HOST:PORT")
+            raise ValueError(f"port: {self.port!r} is {KINDS[self.kind].not_port}")
         for slave in self.slaves:
             try:
                 slave.address = KINDS[self.kind].address(slave.address)
