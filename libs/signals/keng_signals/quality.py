@@ -42,6 +42,7 @@ A reading that is heard again, as QoS 1 allows, gets the verdict that it had, wh
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -56,8 +57,9 @@ FUTURE_MS = 120_000
 REMEMBERED = 5
 #: Fewest readings by which a spike is judged.
 _FEWEST = 3
+_LARGEST = sys.float_info.max
 # Looking a member up in its enumeration costs as much as a test: these are taken once.
-_MISSING, _BAD, _SUSPECT = Flag.MISSING, Flag.BAD, Flag.SUSPECT
+_MISSING, _BAD, _SUSPECT, _NOT_EVALUATED = Flag.MISSING, Flag.BAD, Flag.SUSPECT, Flag.NOT_EVALUATED
 
 #: From best to worst; the worse of two flags wins.
 _ORDER = {Flag.GOOD: 0, Flag.NOT_EVALUATED: 1, Flag.SUSPECT: 2, Flag.BAD: 3, Flag.MISSING: 4}
@@ -120,6 +122,17 @@ class Limits:
     flat_ms: float | None = None
     flat_tolerance: float = 0.0
     gap_ms: float = 180_000.0
+    #: Between these a value needs no closer look by itself: in the range, finite, and no sentinel lies among them.
+    plain_low: float = field(init=False, repr=False)
+    plain_high: float = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        low = -_LARGEST if self.low is None else self.low
+        high = _LARGEST if self.high is None else self.high
+        if any(low - 1 <= sentinel <= high + 1 for sentinel in self.sentinels):
+            low, high = 1.0, 0.0
+        object.__setattr__(self, "plain_low", low)
+        object.__setattr__(self, "plain_high", high)
 
     @classmethod
     def of(cls, sensor: Sensor) -> Limits:
@@ -212,9 +225,14 @@ def judge(reading: Reading, limits: Limits | None, window: Window, now_ms: int) 
     if limits is None:
         return Verdict(reading.flag)
     _, time_ms, value, _, flag = reading
-    found = _alone(time_ms, value, flag, limits, now_ms)
-    if found is not None:
-        return found
+    if not (
+        limits.plain_low <= value <= limits.plain_high
+        and EARLIEST_MS <= time_ms <= now_ms + FUTURE_MS
+        and flag is _NOT_EVALUATED
+    ):
+        found = _alone(time_ms, value, flag, limits, now_ms)
+        if found is not None:
+            return found
     times, values = window.times, window.values
     if times:
         newest_ms = times[-1]
