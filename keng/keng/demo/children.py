@@ -33,8 +33,8 @@ class Children:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str, command: Sequence[str], *, changes_user: bool = False) -> int:
-        """Start a child; its process id. One that ``changes_user`` (mosquitto, started by root) is kept on a leash of its own: with its
-        credentials the kernel forgets the signal that it was to send."""
+        """Start a child; returns its process id. One that ``changes_user`` (mosquitto, started by root) is kept on a
+        leash of its own: with its credentials the kernel forgets the signal that it was to send."""
         if changes_user:
             command = ["sh", "-c", _LEASH, "leash", *command]
         with (self._logs / f"{name}.log").open("ab") as log:
