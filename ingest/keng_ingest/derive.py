@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
+from keng_contracts.telemetry import Flag
 from keng_signals.derived import Plan, Task, compute, touched
 from keng_signals.samples import Sample
 from keng_store.protocol import Row, Store
@@ -35,11 +36,13 @@ def derive(store: Store, plan: Plan, rows: Iterable[Row]) -> int:
 
 
 def _changed(store: Store, task: Task) -> list[Row]:
-    """The points of a task that aren't stored so already."""
+    """The points of a task that aren't stored so already, and as missing those that its inputs no longer bear out."""
     inputs = {
         name: [Sample(*row[1:]) for row in store.range(series, task.read_from_ms, task.read_to_ms + 1)]
         for name, series in task.rule.inputs.items()
     }
     made = [Row(task.rule.series, *sample) for sample in compute(task, inputs)]
+    times = {row.time_ms for row in made}
     stored = set(store.range(task.rule.series, task.start_ms, task.end_ms + 1))
-    return [row for row in made if row not in stored]
+    gone = [row._replace(flag=Flag.MISSING) for row in stored if row.time_ms not in times]
+    return [row for row in made + gone if row not in stored]

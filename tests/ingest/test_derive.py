@@ -64,6 +64,13 @@ def test_the_same_batch_again_writes_nothing(store: Store) -> None:
     assert take(store, *rows) == 0
 
 
+def test_a_total_whose_count_turns_out_to_be_bad_is_marked_as_missing(store: Store) -> None:
+    take(store, counted(0, 0.0), counted(60, 6.0))
+    assert take(store, counted(60, 6.0)._replace(flag=Flag.BAD)) == 1
+    assert [row.flag for row in store.range(HOURLY, 0, 2**42)] == [Flag.SUSPECT, Flag.MISSING]
+    assert take(store, counted(60, 6.0)._replace(flag=Flag.BAD)) == 0
+
+
 def test_a_point_that_another_replica_made_too_early_is_mended_by_the_next_batch(store: Store) -> None:
     take(store, counted(0, 0.0), counted(2, 5.0))
     store.write([Row(HOURLY, START + 2 * MINUTE, 0.0, Flag.GOOD)])
