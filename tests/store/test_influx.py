@@ -13,9 +13,12 @@ import pytest
 from keng_contracts.errors import Problem
 from keng_contracts.telemetry import Flag
 from keng_store.influx import InfluxStore
-from keng_store.protocol import Row, RowRefused, StoreUnavailable
-from keng_store.settings import StoreSettings, open_store
+from keng_store.maintenance import DAY_MS, Maintenance
+from keng_store.protocol import Resolution, Row, RowRefused, StoreUnavailable
+from keng_store.rollup import bucket_of
+from keng_store.settings import RollupSettings, StoreSettings, open_store
 from keng_store.writing import write_all
+from tests.store.conftest import Clock
 from tests.support.influx import Answer, Call, Fault, Front, RunningInflux
 from tests.support.processes import free_port
 
@@ -318,3 +321,127 @@ def test_the_settings_reach_the_server(front: Front) -> None:
         named.write(levels(1))
     shown = front.calls[-1].headers["authorization"]
     assert base64.b64decode(shown.removeprefix("Basic ")).decode() == "chi:mật khẩu"
+
+
+# -- roll-ups, where versions differ ------------------------------------------------------------------------------
+
+
+def rolled_up(store: InfluxStore, clock: Clock, raw_days: int = 10) -> None:
+    maintenance = Maintenance(store, RollupSettings(raw_days=raw_days))
+    clock.pass_minutes(30)
+    while maintenance.step(clock.now_ms()).more:
+        pass
+
+
+def hourly(clock: Clock) -> list[Row]:
+    """A hundred days, an hour apart."""
+    start = bucket_of(clock.now_ms()) - 100 * DAY_MS
+    return [Row(LEVEL, start + hour * 3_600_000, float(hour), Flag.GOOD) for hour in range(97 * 24)]
+
+
+class As:
+    """Another version in front of the real server: it says so, has that version's set-up, and passes the rest on."""
+
+    def __init__(self, version: str) -> None:
+        self.version = version
+        self.api = Version2(bucket=True, mapping=True)
+
+    def __call__(self, call: Call) -> Answer | None:
+        if call.path == "/ping":
+            return Answer(204, "", {"X-Influxdb-Version": self.version})
+        return self.api(call) if call.path.startswith("/api/") else None
+
+
+def test_on_version_2_old_rows_are_deleted_once_they_are_rolled_up(
+    front: Front, influx: RunningInflux, database: str, clock: Clock
+) -> None:
+    influx.query(f'CREATE DATABASE "{database}"')
+    front.rule = As("v2.7.11")
+    rows = hourly(clock)
+    with closing(InfluxStore(front.url, database, now_ns=clock.now_ns)) as store:
+        store.write(rows)
+        assert store.forget(clock.now_ms(), 1) == 0, "not rolled up yet"
+        rolled_up(store, clock)
+        line = store.raw_from(LEVEL)
+        assert store.range(LEVEL, 0, 1 << 42) == [row for row in rows if row.time_ms >= line]
+        assert sum(one.count for one in store.rollups(LEVEL, Resolution.DAY, 0, 1 << 42)) == len(rows)
+        late = rows[10]._replace(time_ms=rows[10].time_ms + 1)
+        store.write([late])
+        clock.pass_minutes(2 * 1440)
+        rolled_up(store, clock)
+        assert store.range(LEVEL, 0, line) == [late], "it is in no roll-up, so it stays"
+        assert store.raw_from(LEVEL) > line
+    assert all("rp" not in call.query for call in front.calls)
+
+
+def test_on_version_3_nothing_is_removed_by_us(
+    front: Front, influx: RunningInflux, database: str, clock: Clock
+) -> None:
+    influx.query(f'CREATE DATABASE "{database}"')
+    front.rule = As("3.4.1")
+    rows = hourly(clock)
+    with closing(InfluxStore(front.url, database, now_ns=clock.now_ns)) as store:
+        store.write(rows)
+        rolled_up(store, clock)
+        assert store.counts("quang-tho") == {LEVEL: len(rows)} and store.raw_from(LEVEL) == 0
+        assert sum(one.count for one in store.rollups(LEVEL, Resolution.TEN_MINUTES, 0, 1 << 42)) == len(rows)
+    assert not [call for call in front.calls if "DELETE" in call.query.get("q", "")]
+
+
+def test_a_database_made_without_our_policy_by_an_administrator_still_takes_readings_and_roll_ups(
+    clock: Clock,
+) -> None:
+    with RunningInflux(auth=True) as influx:
+        influx.query("CREATE USER chi WITH PASSWORD 'x' WITH ALL PRIVILEGES")
+        with closing(InfluxStore(influx.url, "other", user="chi", password="x")) as admin:
+            for statement in (
+                "CREATE DATABASE keng",
+                "CREATE USER ghi WITH PASSWORD 'x'",
+                "GRANT ALL ON keng TO ghi",
+            ):
+                admin._call("POST", "/query", {"q": statement})
+        rows = hourly(clock)
+        with closing(InfluxStore(influx.url, "keng", user="ghi", password="x", now_ns=clock.now_ns)) as store:
+            store.write(rows)
+            rolled_up(store, clock)
+            assert sum(one.count for one in store.rollups(LEVEL, Resolution.DAY, 0, 1 << 42)) == len(rows)
+            assert store.counts("quang-tho") == {LEVEL: len(rows)}, "it may not set retention, so all is kept"
+
+
+def test_a_row_older_than_the_retention_policy_is_refused_and_its_neighbours_are_taken(
+    influx: RunningInflux, database: str, clock: Clock
+) -> None:
+    rows = hourly(clock)
+    with closing(InfluxStore(influx.url, database, now_ns=clock.now_ns)) as store:
+        store.write(rows)
+        rolled_up(store, clock)
+        too_late, fresh = rows[0]._replace(value=-1.0), rows[-1]._replace(time_ms=rows[-1].time_ms + 1)
+        ((refused, reason),) = write_all(store, [too_late, fresh])
+        assert refused == too_late and "retention policy" in reason
+        assert store.range(LEVEL, fresh.time_ms, fresh.time_ms + 1) == [fresh]
+
+
+def test_a_reader_that_was_there_before_the_first_writer_finds_the_roll_ups(
+    influx: RunningInflux, database: str, clock: Clock
+) -> None:
+    with (
+        closing(InfluxStore(influx.url, database, read_only=True)) as reader,
+        closing(InfluxStore(influx.url, database, now_ns=clock.now_ns)) as store,
+    ):
+        with pytest.raises(StoreUnavailable):
+            reader.rollups(LEVEL, Resolution.DAY, 0, 1 << 42)
+        store.write(levels(100))
+        rolled_up(store, clock, raw_days=0)
+        assert len(reader.rollups(LEVEL, Resolution.DAY, 0, 1 << 42)) == 1
+
+
+def test_a_clock_that_jumps_back_marks_anew(influx: RunningInflux, database: str, clock: Clock) -> None:
+    with closing(InfluxStore(influx.url, database, now_ns=clock.now_ns)) as store:
+        clock.pass_minutes(600)
+        store.write(levels(10))
+        clock.pass_minutes(-600)
+        store.write(levels(20))
+        rolled_up(store, clock, raw_days=0)
+        clock.pass_minutes(600)
+        rolled_up(store, clock, raw_days=0)
+        assert sum(one.count for one in store.rollups(LEVEL, Resolution.DAY, 0, 1 << 42)) == 20
