@@ -13,8 +13,10 @@ from keng_alerts import texts
 from keng_alerts.hazard import Change, State, Transition
 from keng_contracts.alerts import AlertDocument, Delivery, Hazard
 from keng_contracts.commands import Cause, Item, Play, Priority, Refusal, Siren, Speech
+from keng_contracts.derived import SPECS, DerivedKind
 from keng_contracts.playback import PlaybackEvent, What
 from keng_contracts.registry import Authority, AuthorityMode, Registry, Sensor, Station
+from keng_signals.physics import water_level_m
 
 #: A first sample softer than this, in dBFS, is no proof that anybody heard it.
 AUDIBLE_DBFS = -50.0
@@ -40,15 +42,25 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """A sensor with thresholds, and what the registry says around it."""
+    """A sensor with thresholds, and what the registry says around it.
+
+    A gauge that hears the distance to the water has ``above_datum_m``, how high its sensor hangs above the datum, and
+    ``to_m``, the factor from its readings' unit into metres; ``sensor`` is then the water level made of it.
+    """
 
     sensor: Sensor
     station: Station
     registry: Registry
+    above_datum_m: float | None = None
+    to_m: float = 1.0
 
     @property
     def alert_id(self) -> str:
         return self.sensor.id.replace("/", "-")
+
+    def level(self, value: float) -> float:
+        """The level that a reading means, in the thresholds' unit."""
+        return value if self.above_datum_m is None else water_level_m(value * self.to_m, self.above_datum_m)
 
     def thresholds(self, at_ms: int) -> dict[int, float]:
         """Thresholds by level that hold at a time, by the commune's calendar."""
@@ -64,14 +76,28 @@ class Gauge:
 
 
 def gauges(registry: Registry) -> dict[str, Gauge]:
-    """Every sensor with a threshold, by full series name."""
+    """Every sensor with a threshold, its own or that of the water level made of it, by the full series it reports."""
     stations = {station.id: station for station in registry.stations}
-    wanted = {threshold.sensor for threshold in registry.thresholds}
-    return {
-        registry.series(sensor): Gauge(sensor, stations[sensor.id.split("/")[0]], registry)
-        for sensor in registry.sensors
-        if sensor.id in wanted
-    }
+    sensors = {sensor.id: sensor for sensor in registry.sensors}
+    found: dict[str, Gauge] = {}
+    for id_ in sorted({threshold.sensor for threshold in registry.thresholds}):
+        sensor, station = sensors.get(id_), stations[id_.split("/")[0]]
+        if sensor is not None:
+            found[registry.series(sensor)] = Gauge(sensor, station, registry)
+    for derived in registry.derived:
+        if derived.kind is DerivedKind.WATER_LEVEL and any(t.sensor == derived.id for t in registry.thresholds):
+            heard = sensors[derived.inputs["distance"]]
+            made = heard.model_copy(
+                update={"id": derived.id, "name": derived.name, "unit": derived.unit, "decimals": derived.decimals}
+            )
+            found[registry.series(heard)] = Gauge(
+                made,
+                stations[derived.id.split("/")[0]],
+                registry,
+                derived.parameters["sensor_above_datum_m"],
+                SPECS[derived.kind].inputs["distance"][heard.unit],
+            )
+    return found
 
 
 def local_day(at_ms: int, registry: Registry) -> date:

@@ -13,22 +13,23 @@ from dataclasses import dataclass, field
 from prometheus_client import Counter
 from pydantic import ValidationError
 
-from keng_alerts.decide import Evidence, Gauge, Order, decide, deliver, gauges
-from keng_alerts.hazard import State, Transition, step
+from keng_alerts.decide import Gauge, Order, deliver, gauges
+from keng_alerts.engine import Watch
+from keng_alerts.hazard import State, Transition
 from keng_alerts.memory import Entry, Memory, Outgoing
 from keng_alerts.settings import AlertsSettings
 from keng_contracts.alerts import AlertDocument
 from keng_contracts.commands import Command
 from keng_contracts.playback import PlaybackEvent
 from keng_contracts.registry import Registry
-from keng_contracts.telemetry import BadPack, Flag, decode
+from keng_contracts.telemetry import BadPack, decode
 from keng_contracts.topics import BadTopic, Channel, Kind, Topic, pattern
 from keng_runtime.clock import now_ms
 from keng_runtime.mqtt import Link, Message, Refused
 from keng_runtime.registry import RegistryCopy
 from keng_runtime.service import notify, until
 from keng_runtime.signing import SigningKey
-from keng_signals.quality import Limits, Window, judge, limits_of
+from keng_signals.quality import Window, limits_of
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ class Outcome:
 
 
 class Alerts:
-    """The thin edge around :mod:`hazard` and :mod:`decide`."""
+    """The thin edge around :mod:`engine`."""
 
     def __init__(
         self, link: Link, key: SigningKey, registry: RegistryCopy, memory: Memory, settings: AlertsSettings
@@ -83,8 +84,7 @@ class Alerts:
         self._outgoing = deque(memory.outgoing())
         self._to_send = asyncio.Event()
         self._windows: dict[str, Window] = memory.windows()
-        self._gauges: dict[str, Gauge] = {}
-        self._limits: dict[str, Limits] = {}
+        self._watches: dict[str, Watch] = {}
         self._follow(registry.current)
 
     # -- hearing ------------------------------------------------------------------------------------------------
@@ -127,8 +127,11 @@ class Alerts:
 
     def _follow(self, registry: Registry | None) -> None:
         if registry is not None:
-            self._gauges = gauges(registry)
-            self._limits = limits_of(registry)
+            limits = limits_of(registry)
+            self._watches = {
+                series: Watch(gauge, limits[series], self._states.get(series), self._windows.get(series))
+                for series, gauge in gauges(registry).items()
+            }
 
     def _telemetry(self, topic: Topic, payload: bytes, heard_ms: int, outcome: Outcome) -> None:
         try:
@@ -136,21 +139,18 @@ class Alerts:
         except BadPack:
             return  # ingest keeps it as a dead letter, with the reason
         for reading in sorted(pack.readings, key=lambda r: r.time_ms):
-            gauge = self._gauges.get(reading.series)
-            if gauge is None or gauge.sensor.node != topic.id or gauge.registry.commune.id != topic.commune:
+            watch = self._watches.get(reading.series)
+            if watch is None:
                 continue
-            window = outcome.windows[reading.series] = self._windows.setdefault(reading.series, Window())
-            verdict = judge(reading, self._limits[reading.series], window, heard_ms)
-            SAMPLES.labels(verdict.flag.name.lower()).inc()
-            if verdict.flag is not Flag.GOOD:
+            gauge = watch.gauge
+            if gauge.sensor.node != topic.id or gauge.registry.commune.id != topic.commune:
                 continue
-            thresholds = gauge.thresholds(reading.time_ms)
-            rule = gauge.registry.hazard_rule_of(gauge.sensor.id)
-            before = self._states.get(reading.series, State())
-            state, change = step(before, reading.time_ms, reading.value, thresholds, rule)
-            self._states[reading.series] = outcome.states[reading.series] = state
-            if change is not None:
-                self._changed(gauge, state, change, Evidence(reading.time_ms, pack.made_ms, heard_ms), outcome)
+            taken = watch.take(reading, self._alerts.get(gauge.alert_id), pack.made_ms, heard_ms)
+            SAMPLES.labels(taken.verdict.flag.name.lower()).inc()
+            self._states[reading.series] = outcome.states[reading.series] = watch.state
+            self._windows[reading.series] = outcome.windows[reading.series] = watch.window
+            if taken.change is not None and taken.document is not None:
+                self._changed(gauge, taken.change, taken.document, taken.order, outcome)
 
     def _playback(self, topic: Topic, payload: bytes, outcome: Outcome) -> None:
         try:
@@ -165,8 +165,9 @@ class Alerts:
 
     # -- deciding -----------------------------------------------------------------------------------------------
 
-    def _changed(self, gauge: Gauge, state: State, change: Transition, evidence: Evidence, outcome: Outcome) -> None:
-        document, order = decide(gauge, state, change, self._alerts.get(gauge.alert_id), evidence, now_ms())
+    def _changed(
+        self, gauge: Gauge, change: Transition, document: AlertDocument, order: Order | None, outcome: Outcome
+    ) -> None:
         CHANGES.labels(change.change).inc()
         log.warning("%s%s", document.headline, "" if order else " (no siren follows from it by itself)")
         step_taken = f"{change.change} {change.before} to {change.after}"

@@ -214,13 +214,15 @@ class Registry(_Strict):
                 known("sensor", sensor_id, sensors, where)
             of = {name: units.get(sensor_id) for name, sensor_id in made.inputs.items()}
             faults.extend(f"{where}: {fault}" for fault in derived.faults(made.kind, of, made.parameters))
+        # A gauge is a sensor, or the water level that is made of a distance sensor's readings.
+        watched = sensors | {d.id for d in self.derived if d.kind is DerivedKind.WATER_LEVEL}
         for name, rows in (
             ("threshold", self.thresholds),
             ("hazard rule", self.hazard_rules),
             ("authority", self.authority),
         ):
             for row in rows:
-                known("sensor", row.sensor, sensors, name)
+                known("sensor", row.sensor, watched, name)
         for speaker in self.speakers:
             for zone in speaker.zones:
                 known("zone", zone, zones, f"speaker {speaker.id}")
