@@ -9,6 +9,7 @@ the broker, bounded by Receive Maximum, sends no more.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass, field
 
@@ -44,9 +45,13 @@ COMMIT = Histogram("keng_ingest_commit_seconds", "Time to commit one batch")
 
 #: At the broker our share of undelivered telemetry outlives an absence of this long; the edges keep theirs for ever.
 SESSION_EXPIRY_S = 24 * 3600
+#: A stop waits this long for the store, well within systemd's patience.
+FINISH_S = 8.0
 RETRY_MIN_S, RETRY_MAX_S = 0.5, 30.0
 #: Messages sorted before the loop looks at what else there is to do.
-SLICE = 100
+SLICE = 250
+#: While a commit runs there is no hurry: messages are gathered, so that the threads don't wake each other for each.
+GATHER_S = 0.005
 #: How long a start waits for the retained registry, so that the first readings are judged by it.
 REGISTRY_WAIT_S = 3.0
 
@@ -63,6 +68,7 @@ async def main(settings: IngestSettings, stop: asyncio.Event) -> None:
             ingest = Ingest(link, store, dead_letters, registry, settings)
             feed_watchdog_only_while(ingest.canary.alive)
             await until(stop, ingest.take(), ingest.keep(), ingest.fly(), keep_up(settings.store, settings.rollup))
+            await ingest.finish()
             ingest.remember()
     finally:
         dead_letters.close()
@@ -92,6 +98,7 @@ class Ingest:
         self._plan = Plan() if registry.current is None else plan_of(registry.current)
         self._windows = Windows(settings.state / "quality.json", now_ms())
         self._work = Work()
+        self._committing: asyncio.Task[None] | None = None
         self._sorted = asyncio.Event()  # there is work
         self._taken = asyncio.Event()  # there is room for more
         self._known = asyncio.Event()  # there is a registry
@@ -112,7 +119,7 @@ class Ingest:
                 self._taken.clear()
                 await self._taken.wait()
             self._sort(await self._link.batch(SLICE))
-            await asyncio.sleep(0)
+            await asyncio.sleep(GATHER_S if self._committing else 0)
 
     async def keep(self) -> None:
         """Commit, acknowledge and receipt what is sorted."""
@@ -121,8 +128,23 @@ class Ingest:
             self._sorted.clear()
             work, self._work = self._work, Work()
             self._taken.set()
-            await self._commit(work.outcome)
-            self._confirm(work)
+            self._committing = asyncio.create_task(self._complete(work))
+            await asyncio.shield(self._committing)
+            self._committing = None
+
+    async def finish(self) -> None:
+        """Commit, acknowledge and receipt what is in hand, after the loops were stopped; gives up on a store that is
+        away, for then it is the broker that keeps it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FINISH_S):
+                if self._committing is not None:
+                    await self._committing
+                if self._work.messages:
+                    await self._complete(self._work)
+
+    async def _complete(self, work: Work) -> None:
+        await self._commit(work.outcome)
+        self._confirm(work)
 
     async def fly(self) -> None:
         """The canary, as soon as it is known of which commune we are."""

@@ -160,6 +160,7 @@ class Link:
         self._inbox: deque[Message] = deque()
         self._signals: deque[Callable[[], None]] = deque()  # from paho's thread to the loop
         self._woken = False
+        self._hungry = False
         self._arrived = asyncio.Event()
         self._connected = asyncio.Event()
         self._closing = False
@@ -271,7 +272,10 @@ class Link:
         """At least one message, at most ``limit``; with ``linger_s`` waits that long for more to come."""
         while not self._inbox:
             self._arrived.clear()
-            await self._arrived.wait()
+            self._hungry = True
+            if not self._inbox:  # looked at again, for paho's thread may not have seen that we are hungry
+                await self._arrived.wait()
+        self._hungry = linger_s > 0
         if linger_s > 0:
             end = self._loop.time() + linger_s
             while len(self._inbox) < limit and (left := end - self._loop.time()) > 0:
@@ -338,7 +342,8 @@ class Link:
             self._signal(lambda: hearer(payload))
             return
         self._inbox.append(Message(m.topic, bytes(m.payload), m.retain, m.mid, m.qos, self._epoch, self))
-        self._wake()
+        if self._hungry:  # a consumer that is busy looks by itself when it comes back
+            self._wake()
 
     def _on_publish(self, _c: Any, _u: Any, mid: int, reason: Any, _p: Any) -> None:
         failure = reason if reason.is_failure else None
