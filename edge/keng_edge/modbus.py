@@ -1,4 +1,4 @@
-"""Modbus RTU: one serial line and the slaves on it.
+"""Modbus: one serial line and the slaves on it (RTU). A port ``tcp://`` speaks the same in TCP, see ``modbus_tcp``.
 
 pymodbus makes the frames and checks them. Its own client is not used, for it can't tell a damaged answer from silence,
 takes a stray byte before a frame (usual when RS-485 turns round) for a damaged frame, doesn't say why a port can't be
@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import termios
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from contextlib import suppress
+from typing import NamedTuple, Protocol
 
 from pymodbus.exceptions import ModbusException
 from pymodbus.framer import FramerRTU
@@ -20,9 +22,9 @@ from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadInput
 
 from keng_edge.pipeline import Sample
 from keng_edge.plan import PlannedLine
-from keng_edge.polled import PolledBus
+from keng_edge.polled import PolledBus, Port
 from keng_edge.profiles import Block, Parity, Profile
-from keng_edge.serialport import SerialPort, vanished
+from keng_edge.serialport import BITS_PER_BYTE, SerialPort, vanished
 from keng_edge.sources import Failure, Health, Outcome, Sensor, Source
 
 #: A slave may think for that long before it answers; USB adapters add 16 ms of their own.
@@ -38,6 +40,8 @@ _EXCEPTIONS = {
     4: "its device has failed",
     5: "it needs more time",
     6: "it is busy",
+    10: "the gateway has no way to it",
+    11: "it did not answer the gateway",
 }
 _framer = FramerRTU(DecodePDU(False))
 logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # what matters of it is said here, once and with its place
@@ -51,6 +55,25 @@ class Answer(NamedTuple):
 
     words: Sequence[int]
     time_ms: int
+
+
+def request_for(address: int, function: int, block: Block) -> ModbusPDU:
+    """The request for one block of registers."""
+    return _REQUESTS[function](address=block.register, count=block.length, dev_id=address)
+
+
+def checked(pdu: ModbusPDU, block: Block) -> Sequence[int]:
+    """The registers of an answer; raises :class:`Failure` when it refuses, or gives others than were asked for."""
+    if isinstance(pdu, ExceptionResponse):
+        reason = _EXCEPTIONS.get(pdu.exception_code, "for a reason of its own")
+        raise Failure(
+            f"it refuses registers {block.register} to {block.register + block.length - 1}: {reason} "
+            f"(exception {pdu.exception_code})",
+            todo="check that the profile is of this model",
+        )
+    if len(pdu.registers) != block.length:
+        raise Failure(f"it answered {len(pdu.registers)} registers instead of {block.length}")
+    return pdu.registers
 
 
 def find_answer(heard: bytes, address: int, function: int) -> ModbusPDU | None:
@@ -82,19 +105,19 @@ class Line(SerialPort):
 
     async def read(self, address: int, function: int, block: Block) -> Answer:
         """Read one block of registers; raises :class:`Failure` that says in which way it did not work."""
-        request = _REQUESTS[function](address=block.register, count=block.length, dev_id=address)
         await self._silence()
-        pdu = await self._ask(address, function, _framer.buildFrame(request), block.length)
-        if isinstance(pdu, ExceptionResponse):
-            reason = _EXCEPTIONS.get(pdu.exception_code, "for a reason of its own")
-            raise Failure(
-                f"it refuses registers {block.register} to {block.register + block.length - 1}: {reason} "
-                f"(exception {pdu.exception_code})",
-                todo="check that the profile is of this model",
-            )
-        if len(pdu.registers) != block.length:
-            raise Failure(f"it answered {len(pdu.registers)} registers instead of {block.length}")
-        return Answer(pdu.registers, self._heard_ms)
+        frame = _framer.buildFrame(request_for(address, function, block))
+        pdu = await self._ask(address, function, frame, block.length)
+        return Answer(checked(pdu, block), self._heard_ms)
+
+    def set_speed(self, baud: int, parity: Parity) -> None:
+        """Speak as the slave that is asked next does: not all on a line can be set to one speed."""
+        if (baud, parity) == (self._baud, self._parity):
+            return
+        self._baud, self._parity, self._byte_s = baud, parity, BITS_PER_BYTE / baud
+        if self._serial is not None:
+            with suppress(OSError, ValueError, termios.error):  # what is wrong with it is found when it is written to
+                self._serial.baudrate, self._serial.parity = baud, parity
 
     async def _ask(self, address: int, function: int, frame: bytes, count: int) -> ModbusPDU:
         self.write(frame)
@@ -126,18 +149,29 @@ class Line(SerialPort):
             await asyncio.sleep(wait)
 
 
-class ModbusBus(PolledBus[Profile]):
-    """A line and its slaves, as one source."""
+class Master(Port, Protocol):
+    """What asks slaves: a serial line, or a connection."""
 
-    def __init__(self, line: Line, slaves: Sequence[Slave], health: Health) -> None:
+    def set_speed(self, baud: int, parity: Parity) -> None: ...
+
+    async def read(self, address: int, function: int, block: Block) -> Answer: ...
+
+
+class ModbusBus(PolledBus[Profile]):
+    """A line and its slaves, as one source. ``own_speeds``: each slave speaks as its model leaves the factory."""
+
+    def __init__(self, line: Master, slaves: Sequence[Slave], health: Health, *, own_speeds: bool = False) -> None:
         super().__init__(line, slaves, health)
         self._modbus = line
+        self._own_speeds = own_speeds
         self._blocks = {slave.id: slave.profile.blocks() for slave in slaves}
 
     async def measure(self, slave: Slave) -> Outcome:
         assert isinstance(slave.address, int)  # the settings saw to it
         words: dict[int, int] = {}
         time_ms = 0
+        if self._own_speeds:
+            self._modbus.set_speed(slave.profile.baud, slave.profile.parity)
         try:
             for block in self._blocks[slave.id]:  # the first failure ends it: a dead slave costs one time-out
                 answer = await self._modbus.read(slave.address, slave.profile.function, block)
@@ -155,4 +189,9 @@ PROFILE = Profile
 
 def source(line: PlannedLine, health: Health) -> Source:
     """The source of a planned line of this kind."""
-    return ModbusBus(Line(line.port, line.baud, line.parity, line.settings.timeout_s), line.slaves, health)
+    if line.port.startswith("tcp://"):
+        from keng_edge.modbus_tcp import TcpLine
+
+        return ModbusBus(TcpLine(line.port, line.settings.timeout_s), line.slaves, health)
+    serial = Line(line.port, line.baud, line.parity, line.settings.timeout_s)
+    return ModbusBus(serial, line.slaves, health, own_speeds=line.settings.baud is None)

@@ -26,6 +26,7 @@ from keng_edge.textlines import TextProfile, TextQuantity
 from keng_runtime.clock import now_ms
 from tests.support.modbus_slave import ModbusSlaves
 from tests.support.processes import until
+from tests.support.rigs import LorawanRig, MachineRig, ModbusTcpRig
 from tests.support.twin import Twin, nmea, sdi12_crc
 
 
@@ -159,7 +160,7 @@ class Sdi12PlainRig(Sdi12Rig):
     command = "M"
 
 
-@pytest.fixture(params=[ModbusRig, TextRig, Sdi12Rig, Sdi12PlainRig])
+@pytest.fixture(params=[ModbusRig, TextRig, Sdi12Rig, Sdi12PlainRig, ModbusTcpRig, LorawanRig, MachineRig])
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
     one = request.param(tmp_path)
     with one.slaves:
