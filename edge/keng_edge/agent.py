@@ -14,6 +14,7 @@ from typing import Literal, NoReturn
 
 from keng_contracts.errors import Problem
 from keng_contracts.status import EdgeStatus
+from keng_contracts.telemetry import Flag
 from keng_contracts.topics import Channel, Kind, Topic
 from keng_edge.keeper import Keeper
 from keng_edge.kinds import KINDS
@@ -107,7 +108,12 @@ async def run(settings: EdgeSettings, stop: asyncio.Event) -> None:
     pipeline = Pipeline(planned.channels)
 
     def deliver(sample: Sample) -> None:
-        keeper.add(pipeline.readings(sample), alarm=sample.source in planned.alarms)
+        readings = pipeline.readings(sample)
+        keeper.add(readings, alarm=sample.source in planned.alarms)
+        good = [reading for reading in readings if reading.flag is not Flag.MISSING]
+        wanted = [planned.paces[r.series].after(r.time_ms, r.value) for r in good if r.series in planned.paces]
+        if wanted:
+            health.intervals[sample.source] = min(wanted)
 
     with _alone(settings.outbox.with_suffix(".lock")):
         opening = asyncio.create_task(keeper.open())  # the check of a large outbox does not delay the reading

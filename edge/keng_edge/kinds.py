@@ -78,8 +78,14 @@ KINDS: Mapping[str, Kind] = {
     ),
     "text": Kind("keng_edge.text", _none, "lines of text"),
     "sdi12": Kind("keng_edge.sdi12", _sdi12, "SDI-12"),
+    "e22": Kind("keng_edge.e22", _radio_node, "LoRa nodes through an Ebyte E22"),
+    "rak3172": Kind("keng_edge.rak3172", _radio_node, "LoRa nodes through a RAK3172"),
     "machine": Kind("keng_edge.machine", _none, "this machine", "/.*", "not the root of the system's files, '/'"),
 }
+
+
+#: A profile of this kind fits every kind of line that speaks to such a device, of which this is one.
+PROFILE_KINDS: Mapping[str, str] = {kind: kind for kind in KINDS if kind not in ("e22", "rak3172")} | {"radio": "e22"}
 
 
 def is_port(kind: str, port: str) -> bool:

@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from keng_contracts.errors import Problem
-from keng_edge.kinds import KINDS
+from keng_edge.kinds import KINDS, PROFILE_KINDS
+from keng_edge.pace import Pace
 from keng_edge.pipeline import Channel
 from keng_edge.profiles import AnyProfile, Parity
 from keng_edge.settings import BusSettings, EdgeSettings, SlaveSettings
@@ -25,6 +26,7 @@ class PlannedLine:
     """A line with what its settings and its sensors' profiles come to. What only its kind needs is in ``settings``."""
 
     settings: BusSettings
+    edge: EdgeSettings
     baud: int
     parity: Parity
     slaves: list[Sensor[Any]]
@@ -44,10 +46,14 @@ class PlannedLine:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that is to be read: lines, channels by (sensor, quantity), and the sensors on which an alert depends."""
+    """All that is to be read: lines, channels by (sensor, quantity), and the sensors on which an alert depends.
+
+    ``paces`` has the pace of every series that is read faster while it moves.
+    """
 
     lines: list[PlannedLine]
     channels: dict[tuple[str, str], Channel]
+    paces: dict[str, Pace]
     alarms: frozenset[str]
 
 
@@ -71,11 +77,27 @@ def plan(settings: EdgeSettings) -> Plan:
                     )
                 channels[one.id, quantity] = channel
         if slaves:
-            baud = bus.baud or _speed(f"buses.{number} ({bus.id})", slaves)
+            baud = bus.baud or slaves[0].profile.baud
             parity = bus.parity or _parity(slaves)
-            lines.append(PlannedLine(bus, baud, parity, slaves))
-    alarms = frozenset(slave.id for bus in settings.buses for slave in bus.slaves if slave.alarm)
-    return Plan(lines, channels, alarms)
+            lines.append(PlannedLine(bus, settings, baud, parity, slaves))
+    alarms = frozenset(slave.id for bus in settings.buses for slave in bus.slaves if slave.relevant)
+    paces = {
+        channels[slave.id, quantity].series: _pace(slave, quantity)
+        for bus in settings.buses
+        for slave in bus.slaves
+        for quantity in {**slave.thresholds, **slave.rate_per_h}
+    }
+    return Plan(lines, channels, paces, alarms)
+
+
+def _pace(slave: SlaveSettings, quantity: str) -> Pace:
+    return Pace(
+        slow_s=slave.interval_s,
+        fast_s=min(slave.interval_s, slave.fast_interval_s or max(0.05, slave.interval_s / 4)),
+        thresholds=slave.thresholds.get(quantity, ()),
+        near=slave.near.get(quantity, 0.0),
+        rate_per_h=slave.rate_per_h.get(quantity),
+    )
 
 
 def _profile(slave: SlaveSettings, kind: str, own: Path | None, where: str) -> AnyProfile:
@@ -87,9 +109,10 @@ def _profile(slave: SlaveSettings, kind: str, own: Path | None, where: str) -> A
         raise Problem(
             f"{slave.profile} is no profile for a line of kind {kind!r}",
             where=where,
-            todo=f"put it on a line of kind {profile.kind!r}",
+            todo=f"put it on a line for {KINDS[PROFILE_KINDS[profile.kind]].title}",
         )
-    for setting, names in (("series", slave.series), ("offset", slave.offset)):
+    for setting in ("series", "offset", "calibration", "average_s", "dead_band", "thresholds", "rate_per_h"):
+        names: dict[str, object] = getattr(slave, setting)
         for name in names:
             if name not in profile.quantities:
                 raise Problem(
@@ -108,21 +131,13 @@ def _channels(commune: str, slave: SlaveSettings, profile: AnyProfile) -> dict[s
             scale=quantity.scale,
             offset=quantity.offset + slave.offset.get(name, 0.0),
             sentinels=frozenset(quantity.sentinels),
+            calibration=tuple(sorted((one.from_ms, one.offset) for one in slave.calibration.get(name, []))),
+            average_ms=round(slave.average_s.get(name, 0.0) * 1000),
+            dead_band=slave.dead_band.get(name, 0.0),
+            heartbeat_ms=round(slave.heartbeat_s * 1000),
         )
         for name, quantity in profile.quantities.items()
     }
-
-
-def _speed(where: str, slaves: list[Sensor[Any]]) -> int:
-    if len({slave.profile.baud for slave in slaves}) > 1:
-        listed = ", ".join(f"{slave.id} {slave.profile.baud}" for slave in slaves)
-        raise Problem(
-            f"its sensors leave the factory with different speeds ({listed})",
-            where=where,
-            todo="set them all to one, and 'baud' of the line to that",
-        )
-    baud: int = slaves[0].profile.baud
-    return baud
 
 
 def _parity(slaves: list[Sensor[Any]]) -> Parity:
@@ -140,9 +155,11 @@ def load_profile(name: str, own: Path | None = None) -> AnyProfile:
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
         kind = values.get("kind", "modbus")
-        if kind not in KINDS:
-            raise Problem(f"kind: {kind!r} is none of {', '.join(KINDS)}", where=str(file), todo="mend the profile")
-        profile: AnyProfile = KINDS[kind].load().PROFILE.model_validate(values)
+        if kind not in PROFILE_KINDS:
+            raise Problem(
+                f"kind: {kind!r} is none of {', '.join(PROFILE_KINDS)}", where=str(file), todo="mend the profile"
+            )
+        profile: AnyProfile = KINDS[PROFILE_KINDS[kind]].load().PROFILE.model_validate(values)
         return profile
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Problem(f"is not TOML: {error}", where=str(file), todo="mend that line") from None

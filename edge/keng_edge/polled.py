@@ -86,6 +86,7 @@ class PolledBus(Generic[P]):
                 measuring.pop(sensor.id, None)
                 if outcome.sample is not None:
                     deliver(outcome.sample)
+                    turn.interval_s = self._health.intervals.get(sensor.id, sensor.interval_s)
                     turn.answered(now)
                 elif isinstance(outcome.failure, PortLost):
                     await asyncio.sleep(REOPEN_S)

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from keng_contracts.names import Slug
 from keng_edge.kinds import KINDS, is_port
 from keng_edge.profiles import Parity
 from keng_runtime.settings import ServiceSettings, sample_toml
+
+
+class Calibration(BaseModel):
+    """An offset that a calibration found, and the day (UTC) from which it counts."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    from_: date = Field(alias="from")
+    offset: FiniteFloat
+
+    @property
+    def from_ms(self) -> int:
+        return (self.from_ - date(1970, 1, 1)).days * 86_400_000
 
 
 class SlaveSettings(BaseModel):
@@ -38,10 +52,48 @@ class SlaveSettings(BaseModel):
     offset: dict[str, FiniteFloat] = Field(
         {}, description="added to a quantity, in its unit, e.g. { level = 0.12 } for a gauge whose zero lies 12 cm up"
     )
+    calibration: dict[str, list[Calibration]] = Field(
+        {},
+        description="what calibrations found, each added from its day on instead of the one before, "
+        "e.g. { level = [{ from = 2026-03-01, offset = 0.03 }] }",
+    )
+    average_s: dict[str, PositiveFloat] = Field(
+        {}, description="tell the mean of so many seconds, e.g. { pm2-5 = 600 }; not for a sensor with an alarm"
+    )
+    dead_band: dict[str, PositiveFloat] = Field(
+        {}, description="tell only what differs by at least that much from what was told last; not with an alarm"
+    )
+    heartbeat_s: float = Field(
+        3600.0, gt=0, description="what stays within its dead band is told that often all the same"
+    )
+    thresholds: dict[str, list[FiniteFloat]] = Field(
+        {}, description="levels at which somebody has to act, in the unit; makes it a sensor with an alarm"
+    )
+    near: dict[str, PositiveFloat] = Field({}, description="within so much of a threshold it is read faster")
+    rate_per_h: dict[str, PositiveFloat] = Field(
+        {}, description="a change of so much in an hour makes it read faster; makes it a sensor with an alarm"
+    )
+    fast_interval_s: float | None = Field(
+        None, ge=0.05, le=86_400, description="seconds between two readings then; unset: a quarter of interval_s"
+    )
+
+    @property
+    def relevant(self) -> bool:
+        """Whether an alert depends on it."""
+        return self.alarm or bool(self.thresholds) or bool(self.rate_per_h)
+
+    @model_validator(mode="after")
+    def _an_alarm_is_told_whole(self) -> Self:
+        if self.relevant and (self.average_s or self.dead_band):
+            raise ValueError("average_s and dead_band keep readings back: they are not for a sensor with an alarm")
+        for quantity in self.near:
+            if quantity not in self.thresholds:
+                raise ValueError(f"near: {quantity} has no thresholds")
+        return self
 
 
 #: Each has its row in ``kinds``.
-KindName = Literal["modbus", "lorawan", "text", "sdi12", "machine"]
+KindName = Literal["modbus", "lorawan", "text", "sdi12", "e22", "rak3172", "machine"]
 
 
 class BusSettings(BaseModel):
@@ -50,7 +102,7 @@ class BusSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     id: Slug = Field(description="name of this line", examples=["bus-song"])
-    kind: KindName = Field("modbus", description="what is spoken on it: modbus, lorawan, text, sdi12, machine")
+    kind: KindName = Field("modbus", description=f"what is spoken on it: {', '.join(KINDS)}")
     port: str = Field(
         description="serial port; its path by id stays the same whichever socket the adapter is in. "
         "A serial device server is socket://HOST:PORT, a Modbus TCP server tcp://HOST:PORT, ChirpStack's broker "
@@ -77,6 +129,12 @@ class BusSettings(BaseModel):
     )
     application: str | None = Field(
         None, pattern=r"^[0-9A-Za-z-]+$", description="lorawan: id of the application in ChirpStack; unset: all"
+    )
+    rssi_byte: bool = Field(False, description="e22: it is configured to add a byte with the signal's strength")
+    radio: str = Field(
+        "923200000:9:125:0:8:14",
+        pattern=r"^\d{9}:\d{1,2}:\d{1,3}:[0-3]:\d{1,5}:\d{1,2}$",
+        description="rak3172: frequency in Hz, spreading factor, bandwidth in kHz, coding rate, preamble, power in dBm",
     )
     slaves: list[SlaveSettings] = Field(default=[], description="the sensors")
 
@@ -167,6 +225,40 @@ id = "khong-khi"
 profile = "pm-delta-ohm"
 address = 3
 station = "uy-ban"
+interval_s = 60.0
+
+[[buses]]
+id = "tcp-tram-bom"
+port = "tcp://192.168.1.40:502"
+
+[[buses.slaves]]
+id = "be-hut"
+profile = "ultrasonic-0100"
+address = 1
+station = "tram-bom"
+interval_s = 30.0
+
+[[buses]]
+id = "lora"
+kind = "lorawan"
+port = "mqtt://localhost:1883"
+
+[[buses.slaves]]
+id = "cong-tieu"
+profile = "lora-em500-udl"
+address = "24e124713b456789"
+station = "cong-tieu"
+interval_s = 600.0
+
+[[buses]]
+id = "may"
+kind = "machine"
+port = "/"
+
+[[buses.slaves]]
+id = "may-pi"
+profile = "raspberry-pi"
+station = "tram-phu-oc"
 interval_s = 60.0
 """
 

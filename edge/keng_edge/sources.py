@@ -70,6 +70,8 @@ class Health:
         self._sources = {id_: SourceHealth(id=id_, ok=False, error="not read yet") for id_ in ids}
         self._in_a_row: dict[str, int] = dict.fromkeys(self._sources, 0)
         self.changed: Callable[[], None] = lambda: None
+        #: Seconds between two readings that hold now instead of a sensor's own, by its id.
+        self.intervals: dict[str, float] = {}
 
     def good(self, id_: str, time_ms: int) -> None:
         source = self._sources[id_]
