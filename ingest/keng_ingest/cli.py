@@ -8,10 +8,18 @@ from pathlib import Path
 
 import click
 
-from keng_ingest.dead_letters import DeadLetters, local_time
+from keng_contracts.errors import Problem
+from keng_ingest.dead_letters import DeadLetters, Kept, local_time
 from keng_ingest.settings import IngestSettings
+from keng_ingest.sort import Rules
 from keng_runtime.cli import Group, run_service, settings_option
+from keng_runtime.clock import now_ms
+from keng_runtime.credentials import Credentials
+from keng_runtime.registry import RegistryCopy
 from keng_runtime.settings import load
+from keng_signals.derived import Plan, plan_of
+from keng_store.protocol import StoreUnavailable
+from keng_store.settings import open_store
 
 
 @click.group(cls=Group)
@@ -36,7 +44,36 @@ def run(settings_file: Path | None) -> None:
 
 @cli.group("dead-letters", cls=Group)
 def dead_letters() -> None:
-    """What could not be stored, and why."""
+    """What could not be stored, and why.
+
+    \b
+    Examples:
+      keng ingest dead-letters list --settings /etc/keng/ingest.toml
+      keng ingest dead-letters replay --all --dry-run --settings /etc/keng/ingest.toml
+      keng ingest dead-letters drop 3 4 --settings /etc/keng/ingest.toml
+    """
+
+
+def _table(settings: IngestSettings) -> DeadLetters:
+    return DeadLetters(settings.state / "dead-letters.sqlite")
+
+
+def _chosen(table: DeadLetters, numbers: tuple[int, ...], everything: bool) -> list[Kept]:
+    """The letters that the arguments name; raises Problem for one that is not there."""
+    if bool(numbers) == everything:
+        raise click.UsageError("Give the numbers of dead letters, or --all.")
+    kept = {letter.id: letter for letter in table.list()}
+    missing = [number for number in numbers if number not in kept]
+    if missing:
+        raise Problem(
+            f"there is no dead letter {', '.join(map(str, missing))}", todo="see 'keng ingest dead-letters list'"
+        )
+    return [kept[number] for number in numbers] if numbers else list(kept.values())
+
+
+_numbers = click.argument("numbers", nargs=-1, type=int)
+_all = click.option("--all", "everything", is_flag=True, help="All dead letters.")
+_dry = click.option("--dry-run", is_flag=True, help="Only say what would happen.")
 
 
 @dead_letters.command("list")
@@ -44,8 +81,7 @@ def dead_letters() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def list_(settings_file: Path | None, as_json: bool) -> None:
     """List dead letters, the newest last."""
-    letters = DeadLetters(load(IngestSettings, settings_file).state / "dead-letters.sqlite")
-    kept = letters.list()
+    kept = _table(load(IngestSettings, settings_file)).list()
     if not kept and not as_json:
         click.echo("No dead letters.")
     for letter in kept:
@@ -63,8 +99,57 @@ def list_(settings_file: Path | None, as_json: bool) -> None:
 @click.argument("number", type=int)
 def show(settings_file: Path | None, number: int) -> None:
     """Write the bytes of dead letter NUMBER to standard output, as they came."""
-    letters = DeadLetters(load(IngestSettings, settings_file).state / "dead-letters.sqlite")
-    sys.stdout.buffer.write(letters.payload(number))
+    sys.stdout.buffer.write(_table(load(IngestSettings, settings_file)).payload(number))
+
+
+@dead_letters.command("replay")
+@settings_option
+@_numbers
+@_all
+@_dry
+def replay_(settings_file: Path | None, numbers: tuple[int, ...], everything: bool, dry_run: bool) -> None:
+    """Sort dead letters NUMBERS by today's registry, and store what is right now.
+
+    What is stored leaves the table, what is still wrong stays. Ingest may run meanwhile.
+    """
+    from keng_ingest.replay import replay
+
+    settings = load(IngestSettings, settings_file)
+    table = _table(settings)
+    letters = _chosen(table, numbers, everything)
+    trust = Credentials.open(settings.broker.credentials).trust()
+    registry = RegistryCopy(trust, settings.state / "registry.jws").current
+    plan = Plan() if registry is None else plan_of(registry)
+    store = None if dry_run else open_store(settings.store)
+    stored = gone = 0
+    try:
+        for done in replay(letters, table, store, Rules.of(registry), plan, now_ms()):
+            stored += done.stored
+            gone += not done.reason
+            stays = f"; stays: {done.reason}" if done.reason else ""
+            click.echo(f"{done.id:>6}  {done.stored} readings{stays}")
+    except StoreUnavailable as error:
+        raise Problem(f"the store can't take readings now ({error})", todo="try again later: nothing is lost") from None
+    finally:
+        if store is not None:
+            store.close()
+    would = "would be " if dry_run else ""
+    click.echo(f"{stored} readings {would}stored, {gone} of {len(letters)} dead letters {would}done with.")
+
+
+@dead_letters.command()
+@settings_option
+@_numbers
+@_all
+@_dry
+def drop(settings_file: Path | None, numbers: tuple[int, ...], everything: bool, dry_run: bool) -> None:
+    """Remove dead letters NUMBERS for ever."""
+    table = _table(load(IngestSettings, settings_file))
+    letters = _chosen(table, numbers, everything)
+    if dry_run:
+        click.echo(f"{len(letters)} dead letters would be dropped.")
+    else:
+        click.echo(f"{table.drop([letter.id for letter in letters])} dead letters dropped.")
 
 
 def main() -> None:

@@ -13,6 +13,9 @@ from keng_contracts.errors import Problem
 from keng_ingest.sort import DeadLetter
 from keng_store.protocol import StoreUnavailable
 
+#: The oldest letters make way when the payloads together are larger than this, in bytes.
+MAX_BYTES = 256 << 20
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS dead_letter (
     id INTEGER PRIMARY KEY,
@@ -42,14 +45,20 @@ class Kept(NamedTuple):
 
 
 class DeadLetters:
-    """A small SQLite file of its own: it must work when the store does not."""
+    """A SQLite file of its own: it must work when the store does not. It never holds more than ``max_bytes`` of
+    payloads; :attr:`dropped` counts the letters that this object let go for that."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, max_bytes: int = MAX_BYTES) -> None:
+        self._max_bytes = max_bytes
         try:
             self._db = sqlite3.connect(path, timeout=10, check_same_thread=False, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.execute(_SCHEMA)
+            self._bytes = int(
+                self._db.execute("SELECT coalesce(sum(length(payload)), 0) FROM dead_letter").fetchone()[0]
+            )
+            self.dropped = 0
         except sqlite3.DatabaseError as error:
             raise Problem(
                 f"the dead-letter file can't be opened ({error})", where=str(path), todo="move it aside and start again"
@@ -73,11 +82,36 @@ class DeadLetters:
                 " ON CONFLICT (digest) DO UPDATE SET count = count + 1, last_ms = max(last_ms, excluded.last_ms)",
                 rows,
             )
+            self._bytes += sum(len(letter.payload) for letter in letters)
+            dropped = self._make_room() if self._bytes > self._max_bytes else 0
             self._db.execute("COMMIT")
+            self.dropped += dropped
         except sqlite3.Error as error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise StoreUnavailable(f"the dead-letter file can't be written: {error}") from None
+
+    def _make_room(self) -> int:
+        """Drop the letters heard longest ago, down to nine tenths of the bound; how many."""
+        sizes = self._db.execute("SELECT id, length(payload) FROM dead_letter ORDER BY last_ms, id").fetchall()
+        self._bytes = sum(size for _, size in sizes)  # letters that came again were counted twice
+        gone = []
+        if self._bytes > self._max_bytes:
+            for id_, size in sizes:
+                if self._bytes <= self._max_bytes * 9 // 10:
+                    break
+                gone.append((id_,))
+                self._bytes -= size
+        self._db.executemany("DELETE FROM dead_letter WHERE id = ?", gone)
+        return len(gone)
+
+    def drop(self, ids: Sequence[int]) -> int:
+        """Remove letters for ever; how many there were."""
+        return sum(self._db.execute("DELETE FROM dead_letter WHERE id = ?", (id_,)).rowcount for id_ in ids)
+
+    def mark(self, id_: int, reason: str) -> None:
+        """Note today's reason beside a letter. Its name, the digest, stays that of the reason that it came with."""
+        self._db.execute("UPDATE dead_letter SET reason = ? WHERE id = ?", (reason, id_))
 
     def list(self) -> list[Kept]:
         """All letters, the newest last."""

@@ -38,6 +38,7 @@ MESSAGES = Counter("keng_ingest_messages_total", "Telemetry messages committed a
 ROWS = Counter("keng_ingest_readings_total", "Readings committed to the store")
 DERIVED = Counter("keng_ingest_derived_points_total", "Points of derived series written")
 DEAD = Counter("keng_ingest_dead_letters_total", "Packs or records put into the dead-letter table", ["reason"])
+DROPPED = Counter("keng_ingest_dead_letters_dropped_total", "Dead letters dropped to keep the table in its bounds")
 BATCH = Histogram(
     "keng_ingest_batch_messages", "Messages in one commit", buckets=(1, 2, 5, 10, 50, 100, 500, 1000, 2000)
 )
@@ -59,7 +60,7 @@ REGISTRY_WAIT_S = 3.0
 async def main(settings: IngestSettings, stop: asyncio.Event) -> None:
     """Serve until ``stop``. Refuses to start without credentials or store; waits for a broker that is not there yet."""
     store = await asyncio.to_thread(open_store, settings.store)
-    dead_letters = DeadLetters(settings.state / "dead-letters.sqlite")
+    dead_letters = DeadLetters(settings.state / "dead-letters.sqlite", settings.dead_letters_mib << 20)
     link = Link(settings.broker, receive_maximum=settings.receive_maximum, session_expiry_s=SESSION_EXPIRY_S)
     registry = RegistryCopy(link.credentials.trust(), settings.state / "registry.jws")
     try:
@@ -189,15 +190,14 @@ class Ingest:
 
     def _confirm(self, work: Work) -> None:
         outcome = work.outcome
-        self._link.acknowledge(work.messages)
         for topic, receipt in outcome.receipts():
             self._link.send(str(topic), receipt.to_bytes()).add_done_callback(_log_refusal)
+        self._link.acknowledge(work.messages)  # last: killed before it, we get them again, and with them the receipts
         self._windows.save_if_due(now_ms())
         MESSAGES.inc(len(work.messages))
         BATCH.observe(len(work.messages))
         ROWS.inc(len(outcome.rows))
         for letter in outcome.dead:
-            DEAD.labels(letter.kind).inc()
             log.warning("%s: dead-lettered: %s", letter.topic, letter.reason)
 
     async def _commit(self, outcome: Sorted) -> None:
@@ -218,7 +218,11 @@ class Ingest:
         refused = write_all(self._store, outcome.rows)
         DERIVED.inc(derive(self._store, self._plan, outcome.rows))
         letters = outcome.dead + [_refused_by_store(row, why) for row, why in refused]
+        before = self._dead_letters.dropped
         self._dead_letters.keep(letters, now_ms())
+        DROPPED.inc(self._dead_letters.dropped - before)
+        for letter in letters:
+            DEAD.labels(letter.kind).inc()
 
 
 def _refused_by_store(row: Row, why: str) -> DeadLetter:

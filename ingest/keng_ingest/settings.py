@@ -26,5 +26,8 @@ class IngestSettings(ServiceSettings):
         description="most messages that the broker hands over before they are acknowledged: messages a second, times "
         "seconds of a commit, times two (10,000 a second, committed within 0.1 s)",
     )
+    dead_letters_mib: int = Field(
+        256, ge=1, le=65_536, description="MiB of dead letters that are kept; beyond that the oldest are dropped"
+    )
     store: StoreSettings = StoreSettings()
     rollup: RollupSettings = RollupSettings()

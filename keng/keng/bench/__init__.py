@@ -12,6 +12,7 @@ _BENCHES = {
     "edge": ("keng.bench.edge:command", "The agent's memory, CPU, disk and latency; how fast a backlog drains."),
     "store": ("keng.bench.store:command", "SQLite at the size of a year: room, answers, readers and the writer."),
     "alert-latency": ("keng.bench.alert_latency:command", "Serial frame → command → first audio sample."),
+    "ingest-kills": ("keng.bench.ingest_kills:command", "kill -9 at random moments under load: lost and doubled."),
     "ingest": ("keng.bench.ingest:command", "Messages/s and readings/s into each store, lost and doubled."),
 }
 

@@ -29,7 +29,8 @@ _UNACKNOWLEDGED = 10_000
 
 class Load(NamedTuple):
     """What to send: ``total`` packs of ``size`` readings (or for ``seconds``), at ``rate`` packs a second (0: as
-    fast as it goes), with at most ``window`` packs without receipt. Pack ``n`` holds the times from ``base_ms`` on."""
+    fast as it goes), with at most ``window`` packs without receipt; ``again_s`` without any news, and
+    all of these are sent again. Pack ``n`` holds the times from ``base_ms`` on."""
 
     port: int
     credentials: str
@@ -42,6 +43,7 @@ class Load(NamedTuple):
     rate: float = 0.0
     window: int = 20_000
     patience_s: float = 120.0
+    again_s: float = 15.0
 
 
 def written(load: Load, packs: int) -> dict[str, int]:
@@ -258,7 +260,11 @@ class Flood(asyncio.Protocol):
                 await self._send_again()
                 continue
             self._news.clear()
-            await self._news.wait()
+            try:
+                async with asyncio.timeout(self.load.again_s):
+                    await self._news.wait()
+            except TimeoutError:  # a receipt may have died with whoever carried it
+                self.again = list(self.sent_at)
 
     def result(self) -> dict[str, Any]:
         return {
