@@ -61,15 +61,19 @@ def plan(settings: EdgeSettings) -> Plan:
     """Put settings and profiles together; raises :class:`Problem` for what does not fit."""
     lines: list[PlannedLine] = []
     channels: dict[tuple[str, str], Channel] = {}
+    nodes: dict[str, tuple[object, str]] = {}
     for number, bus in enumerate(settings.buses):
         slaves: list[Sensor[Any]] = []
         for position, one in enumerate(bus.slaves):
             where = f"buses.{number}.slaves.{position} ({one.id})"
             profile = _profile(one, bus.kind, settings.profiles, where)
             slaves.append(Sensor(one.id, one.address, one.interval_s, profile))
-            for quantity, channel in _channels(settings.commune, one, profile).items():
+            if profile.kind == "radio":
+                nodes[one.id] = (one.address, one.profile)
+            for quantity, channel in _channels(settings.commune, bus.id, one, profile).items():
                 owner = next((key for key, other in channels.items() if other.series == channel.series), None)
-                if owner is not None:
+                same = owner is not None and owner[0] in nodes and nodes[owner[0]] == nodes.get(one.id)
+                if owner is not None and not (same and owner[0] != one.id):  # a node that two radios hear is one sensor
                     raise Problem(
                         f"{channel.series} is already the series of {owner[0]}",
                         where=where,
@@ -123,10 +127,10 @@ def _profile(slave: SlaveSettings, kind: str, own: Path | None, where: str) -> A
     return profile
 
 
-def _channels(commune: str, slave: SlaveSettings, profile: AnyProfile) -> dict[str, Channel]:
+def _channels(commune: str, line: str, slave: SlaveSettings, profile: AnyProfile) -> dict[str, Channel]:
     return {
         name: Channel(
-            series=f"{commune}/{slave.station}/{slave.series.get(name, name)}",
+            series=f"{commune}/{slave.station}/{slave.series.get(name, profile.series(name, line))}",
             unit=quantity.unit,
             scale=quantity.scale,
             offset=quantity.offset + slave.offset.get(name, 0.0),

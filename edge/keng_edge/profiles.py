@@ -62,6 +62,9 @@ class Scaled(BaseModel):
     low: FiniteFloat | None = Field(None, description="least value that the sensor can measure, in ``unit``")
     high: FiniteFloat | None = Field(None, description="greatest value that it can measure, in ``unit``")
 
+    wrap: int | None = Field(None, ge=256, description="a counter: it starts again from 0 after so many counts")
+    fastest: FiniteFloat = Field(1800.0, gt=0, description="a counter: the most that it grows in an hour, in ``unit``")
+
     def fault(self, raw: Raw) -> str:
         """Why this number can't be a measurement of this sensor; empty when it can (or means 'no value')."""
         if not math.isfinite(raw.number):
@@ -84,6 +87,10 @@ class AnyProfile(BaseModel):
     baud: int = Field(9600, gt=0)
     parity: Parity = "N"
     quantities: Mapping[Slug, Scaled] = Field(min_length=1)
+
+    def series(self, quantity: str, line: str) -> str:
+        """The name of its series at the station, unless the settings give another; ``line`` is where it is heard."""
+        return quantity
 
 
 class Quantity(Scaled):

@@ -173,6 +173,9 @@ class EdgeSettings(ServiceSettings):
         90.0, ge=1, le=3650, description="what could not be sent for as long is dropped, and counted"
     )
     receipt_timeout_s: float = Field(20.0, gt=0, description="a pack that is not receipted by then is sent again")
+    trial_s: float = Field(
+        60.0, gt=0, description="settings read anew by command are taken back unless ingest is reached in that time"
+    )
     profiles: Path | None = Field(
         None, description="folder with profiles of your own; they come before the shipped ones"
     )
@@ -190,6 +193,10 @@ class EdgeSettings(ServiceSettings):
     @property
     def outbox(self) -> Path:
         return self.state / "edge-outbox.db"
+
+    @property
+    def orders(self) -> Path:
+        return self.state / "edge-orders.json"
 
 
 def _unique(what: str, names: Sequence[str | int]) -> None:
@@ -227,39 +234,40 @@ address = 3
 station = "uy-ban"
 interval_s = 60.0
 
-[[buses]]
-id = "tcp-tram-bom"
-port = "tcp://192.168.1.40:502"
-
-[[buses.slaves]]
-id = "be-hut"
-profile = "ultrasonic-0100"
-address = 1
-station = "tram-bom"
-interval_s = 30.0
-
-[[buses]]
-id = "lora"
-kind = "lorawan"
-port = "mqtt://localhost:1883"
-
-[[buses.slaves]]
-id = "cong-tieu"
-profile = "lora-em500-udl"
-address = "24e124713b456789"
-station = "cong-tieu"
-interval_s = 600.0
-
-[[buses]]
-id = "may"
-kind = "machine"
-port = "/"
-
-[[buses.slaves]]
-id = "may-pi"
-profile = "raspberry-pi"
-station = "tram-phu-oc"
-interval_s = 60.0
+# Other kinds of line, as an example.
+# [[buses]]
+# id = "tcp-tram-bom"
+# port = "tcp://192.168.1.40:502"
+#
+# [[buses.slaves]]
+# id = "be-hut"
+# profile = "ultrasonic-0100"
+# address = 1
+# station = "tram-bom"
+# interval_s = 30.0
+#
+# [[buses]]
+# id = "lora"
+# kind = "lorawan"
+# port = "mqtt://localhost:1883"
+#
+# [[buses.slaves]]
+# id = "cong-tieu"
+# profile = "lora-em500-udl"
+# address = "24e124713b456789"
+# station = "cong-tieu"
+# interval_s = 600.0
+#
+# [[buses]]
+# id = "may"
+# kind = "machine"
+# port = "/"
+#
+# [[buses.slaves]]
+# id = "may-pi"
+# profile = "raspberry-pi"
+# station = "tram-phu-oc"
+# interval_s = 60.0
 """
 
 

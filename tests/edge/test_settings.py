@@ -93,10 +93,6 @@ def test_a_line_without_speed_runs_as_its_sensors_leave_the_factory(tmp_path: Pa
         (bus("a", "/dev/x", GAUGE + "offset = { level = nan }\n"), "offset.level: .*finite"),
         (bus("a", "/dev/x", GAUGE.replace("interval_s = 0.1", "interval_s = 0")), "interval_s: .*greater"),
         (bus("a", "/dev/x", GAUGE.replace("address = 1", "address = 250")), "address: .*247"),
-        (
-            bus("a", "/dev/x", GAUGE, slave("dat", "soil-7in1-a", 2, "phuoc-yen")).replace("baud = 9600\n", ""),
-            r"its sensors leave the factory with different speeds \(muc-nuoc 9600, dat 4800\); set them all to one",
-        ),
         ("[[buses]\n", "is not TOML: .*line 1"),
     ],
 )
