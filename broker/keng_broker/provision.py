@@ -53,7 +53,10 @@ RENEW_BEFORE = timedelta(days=60)
 NOT_BEFORE = datetime(2020, 1, 1, tzinfo=UTC)
 
 #: What a signing key may order, by issuer.
-MAY = {"alerts": frozenset({"play", "stop"}), "console": frozenset({"play", "stop", "registry"})}
+MAY = {
+    "alerts": frozenset({"play", "stop"}),
+    "console": frozenset({"play", "stop", "registry", "edge-identify", "edge-reload", "edge-interval", "edge-restart"}),
+}
 #: The access list knows this many replicas of ingest.
 MAX_REPLICAS = 4
 

@@ -10,19 +10,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Literal, NamedTuple, NoReturn
 
 from keng_contracts.errors import Problem
-from keng_contracts.status import EdgeStatus
+from keng_contracts.status import EdgeReply, EdgeStatus
 from keng_contracts.telemetry import Flag
 from keng_contracts.topics import Channel, Kind, Topic
+from keng_edge.counters import Counters
 from keng_edge.keeper import Keeper
 from keng_edge.kinds import KINDS
+from keng_edge.orders import Orders
 from keng_edge.outbox import Boot
 from keng_edge.pipeline import Pipeline, Sample
 from keng_edge.plan import Plan, plan
 from keng_edge.settings import EdgeSettings
 from keng_edge.sources import Health, Source
+from keng_edge.tally import Tally, rules
 from keng_edge.uplink import Uplink
 from keng_runtime.clock import clock_state, machine_boot, new_boot_id, now_ms
 from keng_runtime.credentials import Credentials
@@ -54,6 +57,8 @@ class Status:
         self._health = health
         self._keeper = keeper
         self.changed = asyncio.Event()
+        self.reply: EdgeReply | None = None
+        self.problem = ""
 
     def document(self, state: Literal["online", "offline"]) -> bytes:
         depth, now = self._keeper.depth, now_ms()
@@ -68,7 +73,8 @@ class Status:
                 outbox_age_s=0.0 if depth.oldest_ms is None else max(0, now - depth.oldest_ms) / 1000,
                 committed=depth.committed,
                 dropped=self._keeper.dropped,
-                problems=self._keeper.problems(),
+                problems=[*([self.problem] if self.problem else []), *self._keeper.problems()],
+                reply=self.reply,
                 sources=self._health.report(),
             )
             .model_dump_json()
@@ -90,10 +96,44 @@ class Status:
                     await self.changed.wait()
 
 
-async def run(settings: EdgeSettings, stop: asyncio.Event) -> None:
-    """Run until ``stop`` is set. Raises :class:`Problem` for what a person must mend before it can start."""
+class Next(NamedTuple):
+    """What runs next: settings, those to go back to if it does not reach the broker, and the answer to the command."""
+
+    settings: EdgeSettings
+    before: EdgeSettings | None = None
+    reply: EdgeReply | None = None
+    problem: str = ""
+
+
+async def run(settings: EdgeSettings, stop: asyncio.Event, reread: Callable[[], EdgeSettings] | None = None) -> None:
+    """Run until ``stop`` is set. Raises :class:`Problem` for what a person must mend before it can start.
+
+    ``reread`` is for the command that settings be read anew. They are on trial for ``trial_s``: until then the broker
+    and a receipt must have been reached, else what ran before runs again.
+    """
+    now: Next | None = Next(settings)
+    while now is not None:
+        try:
+            now = await _live(now, stop, reread or (lambda: settings))
+        except Problem as problem:
+            if now is None or now.before is None:
+                raise
+            now = _back(now, now.before, str(problem))
+
+
+def _back(now: Next, before: EdgeSettings, why: str) -> Next:
+    problem = f"the new settings were taken back: {why}"
+    log.error("%s", problem)
+    jti = now.reply.jti if now.reply is not None else ""
+    return Next(before, None, EdgeReply(jti=jti, ok=False, detail=problem[:500], at_ms=now_ms()), problem)
+
+
+async def _live(now: Next, stop: asyncio.Event, reread: Callable[[], EdgeSettings]) -> Next | None:
+    """Run with these settings until ``stop`` (None) or until others are to run."""
+    settings = now.settings
     planned = plan(settings)
-    identity = Credentials.open(settings.broker.credentials).identity
+    credentials = Credentials.open(settings.broker.credentials)
+    identity = credentials.identity
     topic = str(Topic(settings.commune, Kind.EDGE, identity, Channel.STATUS))
     boot = Boot(new_boot_id(), machine_boot())
     keeper = Keeper(
@@ -106,20 +146,72 @@ async def run(settings: EdgeSettings, stop: asyncio.Event) -> None:
         sync_every_s=settings.sync_every_s,
     )
     pipeline = Pipeline(planned.channels)
+    tally = Tally(Counters(rules(planned.lines)), settings.state / "edge-counters.json")
+
+    orders = Orders(settings.orders, credentials, settings.commune, sorted({source for source, _ in planned.channels}))
+    then: list[Next | None] = []
+    leave = asyncio.Event()
 
     def deliver(sample: Sample) -> None:
-        readings = pipeline.readings(sample)
+        readings = pipeline.readings(tally.apply(sample))
         keeper.add(readings, alarm=sample.source in planned.alarms)
         good = [reading for reading in readings if reading.flag is not Flag.MISSING]
         wanted = [planned.paces[r.series].after(r.time_ms, r.value) for r in good if r.series in planned.paces]
+        if sample.source in orders.intervals:
+            wanted.append(orders.intervals[sample.source])
         if wanted:
             health.intervals[sample.source] = min(wanted)
+        else:
+            health.intervals.pop(sample.source, None)
+
+    def reload() -> str:
+        new = reread()
+        plan(new)
+        if new == settings:
+            return "the settings are the same: nothing is changed"
+        then.append(Next(new, settings))
+        return f"the new settings are on trial for {settings.trial_s:g} s"
+
+    async def take_orders() -> NoReturn:
+        while True:
+            token = await uplink.commands.get()
+            reply = await asyncio.to_thread(orders.obey, token, reload=reload, restart=lambda: then.append(None))
+            status.reply = reply
+            status.changed.set()
+            if then:
+                then[:] = [then[-1] and then[-1]._replace(reply=reply)]
+                publish_status(status.document("online"))
+                leave.set()
+
+    async def trial() -> NoReturn:
+        """Wait for the proof that these settings reach the broker and ingest."""
+        if now.before is not None:
+            try:
+                async with asyncio.timeout(settings.trial_s):
+                    await link.wait_connected()
+                    while not uplink.receipted.is_set() and (keeper.depth.packs or keeper.held):
+                        await asyncio.sleep(0.1)
+            except TimeoutError:
+                why = f"neither the broker nor a receipt was reached within {settings.trial_s:g} s"
+                then[:] = [_back(now, now.before, why)]
+                leave.set()
+            else:
+                log.info("the new settings are good: the broker was reached with them")
+                jti = now.reply.jti if now.reply is not None else ""
+                status.reply = EdgeReply(jti=jti, ok=True, detail="the new settings are good", at_ms=now_ms())
+                status.changed.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def leaving() -> None:
+        await leave.wait()
 
     with _alone(settings.outbox.with_suffix(".lock")):
         opening = asyncio.create_task(keeper.open())  # the check of a large outbox does not delay the reading
         await asyncio.wait({opening}, timeout=OPENING_S)
         health = Health([source for source, _ in planned.channels])
         status = Status(boot, health, keeper)
+        status.reply, status.problem = now.reply, now.problem
         health.changed = status.changed.set
         link = Link(settings.broker, will=Will(topic, status.last_will()))
 
@@ -143,8 +235,12 @@ async def run(settings: EdgeSettings, stop: asyncio.Event) -> None:
                     uplink.send_backlog(),
                     uplink.take_receipts(),
                     status.keep_published(publish_status),
+                    take_orders(),
+                    trial(),
+                    leaving(),
                 )
             finally:
+                await opening
                 await keeper.flush()
             publish_status(status.document("offline"))
             if link.connected:
@@ -152,6 +248,7 @@ async def run(settings: EdgeSettings, stop: asyncio.Event) -> None:
                     async with asyncio.timeout(FAREWELL_S):
                         await uplink.drained()
         await keeper.close()
+    return then[-1] if then and not stop.is_set() else None
 
 
 def _look(future: asyncio.Future[None]) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,7 +16,7 @@ from keng_contracts.errors import Problem
 from keng_contracts.telemetry import Flag
 from keng_edge.kinds import KINDS
 from keng_edge.pipeline import Pipeline
-from keng_edge.plan import Plan, plan
+from keng_edge.plan import Plan, PlannedLine, plan
 from keng_edge.settings import EdgeSettings
 from keng_edge.sources import Outcome
 from keng_runtime.cli import Group, run_service, settings_option
@@ -47,7 +48,10 @@ def run(settings_file: Path | None) -> None:
     """
     from keng_edge import agent
 
-    run_service("edge", EdgeSettings, settings_file, agent.run)
+    def main(settings: EdgeSettings, stop: asyncio.Event) -> Coroutine[Any, Any, None]:
+        return agent.run(settings, stop, lambda: load(EdgeSettings, settings_file))
+
+    run_service("edge", EdgeSettings, settings_file, main)
 
 
 @cli.command()
@@ -98,7 +102,7 @@ def check(file: Path) -> None:
     planned = plan(load(EdgeSettings, file))
     for line in planned.lines:
         there = "" if "://" in line.port or Path(line.port).exists() else "  (the port is not there now)"
-        click.echo(f"{line.id}: {KINDS[line.kind].title}, {line.port}, {line.baud} {line.parity}{there}")
+        click.echo(f"{line.id}: {KINDS[line.kind].title}, {line.port}{_speed(line)}{there}")
         for slave in line.slaves:
             alarm = ", alarm" if slave.id in planned.alarms else ""
             address = "" if slave.address is None else f"address {slave.address}, "
@@ -150,6 +154,16 @@ def outbox(settings_file: Path | None, as_json: bool) -> None:
         click.echo(f"damaged    {file}")
     click.echo("")
     _table([("SERIES", "COMMITTED"), *((series, str(count)) for series, count in ledger.items())])
+
+
+def _speed(line: PlannedLine) -> str:
+    """How a serial line speaks; a connection has no speed."""
+    if line.kind in ("lorawan", "machine") or line.port.startswith("tcp://"):
+        return ""
+    own = {(slave.profile.baud, slave.profile.parity) for slave in line.slaves}
+    if line.kind == "modbus" and line.settings.baud is None and len(own) > 1:
+        return ", " + " and ".join(f"{baud} {parity}" for baud, parity in sorted(own))
+    return f", {line.baud} {line.parity}"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> None:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 from pydantic import ValidationError
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 WINDOW = 100
 #: Packs that the broker has not acknowledged: a link that carries nothing must not fill our memory.
 MAX_UNACKNOWLEDGED = 500
+#: Commands that wait to be judged; who sends more than that is not heard.
+MAX_COMMANDS = 20
 #: A refused subscription is tried again after this time.
 RETRY_S = 30.0
 
@@ -41,6 +44,9 @@ class Uplink:
         self._keeper = keeper
         self._telemetry = str(Topic(commune, Kind.EDGE, link.identity, Channel.TELEMETRY))
         self._receipts = str(Topic(commune, Kind.EDGE, link.identity, Channel.RECEIPT))
+        self._commands = str(Topic(commune, Kind.EDGE, link.identity, Channel.COMMAND))
+        self.commands: asyncio.Queue[bytes] = asyncio.Queue(MAX_COMMANDS)
+        self.receipted = asyncio.Event()
         self._receipt_timeout_s = receipt_timeout_s
         self._window = Window(WINDOW, receipt_timeout_s)
         self._unacknowledged: dict[asyncio.Future[None], int] = {}
@@ -87,9 +93,15 @@ class Uplink:
         await self._subscribe()
         while True:
             messages = await self._link.batch(200)
-            receipts = [receipt for message in messages if (receipt := _read(message)) is not None]
+            for command in (message for message in messages if message.topic == self._commands):
+                with suppress(asyncio.QueueFull):
+                    self.commands.put_nowait(command.payload)
+            answers = [message for message in messages if message.topic == self._receipts]
+            receipts = [receipt for message in answers if (receipt := _read(message)) is not None]
             settled = await self._keeper.receipted(receipts)
             self._window.settled(settled.ids)
+            if receipts:
+                self.receipted.set()
             if settled.dead:
                 reasons = "; ".join(dict.fromkeys(settled.dead))
                 log.warning("ingest could not use %d of our packs and keeps them aside: %s", len(settled.dead), reasons)
@@ -100,7 +112,8 @@ class Uplink:
     async def _subscribe(self) -> None:
         while True:
             try:
-                return await self._link.subscribe(self._receipts)
+                await self._link.subscribe(self._receipts)
+                return await self._link.subscribe(self._commands)
             except Refused as error:
                 log.error("%s", Problem(str(error), where=self._receipts, todo="check the broker's acl", retried=True))
                 await asyncio.sleep(RETRY_S)

@@ -107,19 +107,63 @@ class Command(_Strict):
     action: Action
 
 
+class Identify(_Strict):
+    """Say who you are: answered, and written in the log, so that a person finds the box."""
+
+    do: Literal["edge-identify"] = "edge-identify"
+
+
+class Reload(_Strict):
+    """Read your settings file anew. New settings are on trial until the broker and a receipt were reached with them."""
+
+    do: Literal["edge-reload"] = "edge-reload"
+
+
+class SetInterval(_Strict):
+    """Read this sensor every ``interval_s`` seconds; None: as its settings say."""
+
+    do: Literal["edge-interval"] = "edge-interval"
+    sensor: Slug
+    interval_s: float | None = Field(ge=0.5, le=86_400)
+
+
+class Restart(_Strict):
+    """End, with everything on disk; systemd starts the agent again."""
+
+    do: Literal["edge-restart"] = "edge-restart"
+
+
+EdgeAction = Annotated[Identify | Reload | SetInterval | Restart, Field(discriminator="do")]
+
+
+class EdgeCommand(_Strict):
+    """What is signed for an edge agent. As :class:`Command`, with actions of its own."""
+
+    iss: Slug
+    commune: Slug
+    aud: str = Field(pattern=r"^edge/[a-z0-9-]{1,63}$")
+    jti: str = Field(pattern=r"^[0-9a-f-]{8,40}$")
+    ctr: int = Field(ge=1, lt=1 << 53)
+    iat: float
+    nbf: float
+    exp: float
+    action: EdgeAction
+
+
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """Whom a node takes itself to be."""
+    """Whom a node takes itself to be. ``kind`` is ``speaker`` or ``edge``."""
 
     commune: str
     node: str
     zones: frozenset[str]
+    kind: str = "speaker"
 
     def hears(self, commune: str, aud: str) -> bool:
         if commune != self.commune:
             return False
         what, _, name = aud.partition("/")
-        return what == "commune" or (what == "speaker" and name == self.node) or (what == "zone" and name in self.zones)
+        return what == "commune" or (what == self.kind and name == self.node) or (what == "zone" and name in self.zones)
 
 
 class Refusal(StrEnum):
@@ -136,7 +180,14 @@ class Refusal(StrEnum):
 
 
 def judge(
-    command: Command, *, issuer: str, may: frozenset[str], me: Audience, last_ctr: int, now_s: float, clock: Clock
+    command: Command | EdgeCommand,
+    *,
+    issuer: str,
+    may: frozenset[str],
+    me: Audience,
+    last_ctr: int,
+    now_s: float,
+    clock: Clock,
 ) -> Refusal | None:
     """Whether a node obeys a command whose signature has been verified; None means yes.
 

@@ -19,6 +19,15 @@ class SourceHealth(BaseModel):
     errors: int = 0
 
 
+class EdgeReply(BaseModel):
+    """How an edge agent answered its last command. ``detail`` says what it did, or why it did not."""
+
+    jti: str = ""
+    ok: bool
+    detail: str = Field("", max_length=500)
+    at_ms: int = 0
+
+
 class EdgeStatus(BaseModel):
     """An edge agent's own word about itself. Depth counts readings, age is in seconds."""
 
@@ -35,6 +44,7 @@ class EdgeStatus(BaseModel):
     dropped: int = Field(0, ge=0, description="readings ever dropped because the outbox was full")
     problems: list[str] = Field([], description="what a person should look at, in words; empty when all is well")
     sources: list[SourceHealth] = []
+    reply: EdgeReply | None = None
 
 
 class SpeakerStatus(BaseModel):

@@ -1,0 +1,143 @@
+"""Signed commands to the agent: obeyed once, answered, and settings that break the link are taken back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keng_contracts.commands import (
+    Audience,
+    EdgeAction,
+    EdgeCommand,
+    Identify,
+    Refusal,
+    Reload,
+    Restart,
+    SetInterval,
+)
+from keng_contracts.status import EdgeStatus
+from keng_contracts.telemetry import Clock
+from keng_contracts.topics import Channel, Kind, Topic, pattern
+from keng_edge.orders import decide
+from keng_runtime.mqtt import Link
+from keng_runtime.signing import SigningKey, TrustStore
+from tests.support.broker import COMMUNE, RunningBroker
+from tests.support.edge import NODE, bus, outbox, slave, start_edge
+from tests.support.processes import until
+
+ME = Audience(COMMUNE, NODE, frozenset(), kind="edge")
+EVERYTHING = frozenset({"edge-identify", "edge-reload", "edge-interval", "edge-restart"})
+
+
+def order(action: EdgeAction, number: int, issuer: str = "console", **more: Any) -> EdgeCommand:
+    now = time.time()
+    fields = {"commune": COMMUNE, "aud": f"edge/{NODE}", "iat": now, "nbf": now, "exp": now + 60, **more}
+    return EdgeCommand(iss=issuer, jti=f"{number:08x}", ctr=number, action=action, **fields)
+
+
+def judged(token: bytes, trust: TrustStore, counters: dict[str, int] | None = None) -> EdgeCommand | Refusal:
+    return decide(token, trust=trust, me=ME, counters=counters or {}, now_s=time.time(), clock=Clock.SYNCED)
+
+
+def test_what_is_obeyed_and_what_is_refused() -> None:
+    key, stranger = SigningKey.generate("console"), SigningKey.generate("console")
+    trusted = key.trusted(EVERYTHING - {"edge-restart"})
+    trust = TrustStore({key.kid: trusted})
+    good = order(Identify(), 7)
+
+    def sign(command: EdgeCommand) -> bytes:
+        return key.sign(command.model_dump_json().encode())
+
+    assert judged(sign(good), trust) == good
+    assert judged(sign(good), trust, {"console": 7}) is Refusal.REPLAYED
+    assert judged(sign(order(Restart(), 8)), trust) is Refusal.NOT_ALLOWED
+    assert judged(sign(order(Identify(), 8, aud="edge/tram-khac")), trust) is Refusal.NOT_FOR_ME
+    assert judged(sign(order(Identify(), 8, exp=time.time() - 1)), trust) is Refusal.EXPIRED
+    assert judged(stranger.sign(good.model_dump_json().encode()), trust) is Refusal.UNKNOWN_KEY
+    assert judged(key.sign(b'{"do":"all"}'), trust) is Refusal.UNREADABLE
+
+
+@given(token=st.binary(max_size=300))
+def test_no_bytes_make_it_fall(token: bytes) -> None:
+    assert isinstance(judged(token, TrustStore({})), Refusal)
+
+
+class Console:
+    """Sends commands as the console does, and hears the agent's status."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.number = 0
+        self.status: EdgeStatus | None = None
+
+    async def hear(self) -> None:
+        await self.link.subscribe(pattern(Kind.EDGE, Channel.STATUS))
+        async for message in self.link.messages():
+            message.ack()
+            self.status = EdgeStatus.model_validate_json(message.payload)
+
+    async def send(self, action: EdgeAction) -> bytes:
+        self.number += 1
+        command = order(action, self.number)
+        token = self.link.credentials.signing_key().sign(command.model_dump_json().encode())
+        await self.again(token)
+        return token
+
+    async def again(self, token: bytes) -> None:
+        await self.link.publish(str(Topic(COMMUNE, Kind.EDGE, NODE, Channel.COMMAND)), token)
+
+    def said(self, words: str) -> bool:
+        return self.status is not None and self.status.reply is not None and words in self.status.reply.detail
+
+
+@pytest.mark.system
+async def test_commands_are_obeyed_once_answered_and_remembered(broker: RunningBroker, tmp_path: Path) -> None:
+    buses = bus("bus-song", tmp_path / "nothing", slave("muc-nuoc", "qdy30a", 1, "phu-oc", 0.1))
+    settings = tmp_path / "edge.toml"
+    async with Link(broker.settings("console")) as link:
+        console = Console(link)
+        hearing = asyncio.create_task(console.hear())
+        with start_edge(broker, tmp_path, buses, "trial_s = 2.0\n") as edge:
+            edge.says("connected to")
+            await until(lambda: console.status is not None and console.status.state == "online")
+            token = await console.send(Identify())
+            await until(lambda: console.said(f"{NODE} of {COMMUNE}: muc-nuoc"))
+            await console.again(token)
+            await until(lambda: console.said("refused: replayed"))
+            await console.send(SetInterval(sensor="muc-nuoc", interval_s=5.0))
+            await until(lambda: console.said("muc-nuoc: every 5 s"))
+            await console.send(SetInterval(sensor="mua", interval_s=5.0))
+            await until(lambda: console.said("there is no sensor 'mua'"))
+            await console.send(Reload())
+            await until(lambda: console.said("nothing is changed"))
+
+            settings.write_text(settings.read_text().replace("commit_every_s = 0.2", "commit_every_s = 0.3"))
+            await console.send(Reload())
+            await until(lambda: console.said("the new settings are good"))
+
+            good = settings.read_text()
+            settings.write_text("nonsense = 1\n" + good)
+            await console.send(Reload())
+            await until(lambda: console.said("nonsense: is no setting"))
+
+            settings.write_text(good.replace(f"port = {broker.port}\n", "port = 9\n"))
+            await console.send(Reload())
+            await until(lambda: console.said("taken back: neither the broker nor a receipt was reached within 2 s"))
+            assert console.status is not None and "taken back" in console.status.problems[0]
+
+            settings.write_text(good)
+            await console.send(Restart())
+            assert await asyncio.to_thread(edge.wait) == 0, "systemd starts it again"
+        with start_edge(broker, tmp_path, buses) as edge:
+            await until(lambda: console.status is not None and console.status.state == "online")
+            await console.again(token)
+            await until(lambda: console.said("refused: replayed"), what="the counter is on disk")
+            assert '"muc-nuoc": 5.0' in (tmp_path / "state" / "edge-orders.json").read_text()
+        hearing.cancel()
+    assert outbox(tmp_path)["committed"] == 0
