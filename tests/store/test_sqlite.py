@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,9 @@ import pytest
 from keng_contracts.errors import Problem
 from keng_contracts.telemetry import Flag
 from keng_store import sqlite as store_module
-from keng_store.protocol import Row, StoreUnavailable
+from keng_store.maintenance import Maintenance
+from keng_store.protocol import Row, StoreUnavailable, extremes
+from keng_store.settings import RollupSettings
 from keng_store.sqlite import SCHEMA, SqliteStore
 from keng_store.writing import write_all
 from tests.support.processes import Process, eventually
@@ -221,3 +224,24 @@ def test_what_was_written_before_a_kill_is_there_and_nothing_twice(path: Path, t
             rows = store.range(LEVEL, 0, 1 << 42)
         assert [row.time_ms for row in rows[: acknowledged * 50]] == list(range(acknowledged * 50))
         assert len(rows) % 50 == 0, "a batch is there as a whole or not at all"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_roll_ups_find_the_very_rows_that_reading_all_would(store: SqliteStore, seed: int) -> None:
+    chance = random.Random(seed)
+    flags = [Flag.GOOD] * 300 + [Flag.BAD, Flag.SUSPECT] if seed % 2 else [Flag.GOOD]
+    rows = [
+        Row(LEVEL, NOON + minute * 60_000 + chance.randrange(60_000), chance.randrange(40) / 4, chance.choice(flags))
+        for minute in range(20 * 1440)
+        if not 5000 < minute < 7000
+    ]
+    store.write(rows)
+    maintenance = Maintenance(store, RollupSettings(raw_days=15 if seed > 3 else 0))
+    while maintenance.step(NOON + 20 * 86_400_000).more:
+        pass
+    late = [row._replace(time_ms=row.time_ms // 60_000 * 60_000 + 7, value=11.0) for row in rows[9000 : 9000 + seed]]
+    store.write(late)  # marked, and not rolled up yet
+    start, end = NOON + 12_345, NOON + 20 * 86_400_000 - 54_321
+    now = store.range(LEVEL, start, end)
+    for max_points in (2, 17, 100, 231):
+        assert store.range(LEVEL, start, end, max_points) == extremes(now, start, end, max_points)
