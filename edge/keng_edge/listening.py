@@ -41,13 +41,15 @@ class ListeningBus(Generic[P]):
 
     @abstractmethod
     def heard(self, data: bytes, time_ms: int) -> Iterable[Outcome]:
-        """What came over the port, in whatever pieces; ``time_ms`` is that of its last byte. Raises nothing."""
+        """What came over the port, in whatever pieces; ``time_ms`` is that of its last byte. Raises
+        :class:`Failure` only when what is at the port must be prepared again."""
 
     async def prepare(self) -> None:
         """Set up what is at the port, each time it is opened. Raises :class:`Failure`."""
 
-    def tick(self) -> None:
-        """Called at least once a second while the port is open."""
+    def tick(self) -> Iterable[Outcome]:
+        """Called at least once a second while the port is open, before what was heard."""
+        return ()
 
     async def run(self, deliver: Callable[[Sample], None]) -> None:
         try:
@@ -81,9 +83,9 @@ class ListeningBus(Generic[P]):
                 raise vanished(self._port.port)
             soonest = min(self._last[id_] + self._silence_s[id_] for id_ in self._last)
             await self._port.more(min(1.0, max(0.01, soonest - time.monotonic())))
-        self.tick()
+        outcomes = list(self.tick())
         data, time_ms = self._port.take()
-        outcomes = list(self.heard(data, time_ms)) if data else []
+        outcomes += self.heard(data, time_ms) if data else ()
         now = time.monotonic()
         self._last.update((outcome.source, now) for outcome in outcomes)
         return outcomes

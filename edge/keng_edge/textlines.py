@@ -117,9 +117,11 @@ def _xor(text: str) -> str:
 class Lines:
     """Cuts what is heard into lines. One without end is dropped and counted, and costs no memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest: int = MAX_LINE, *, mid_line: bool = True) -> None:
+        """``mid_line``: what is heard first may be the tail of a line, and is left out."""
         self._rest = bytearray()
-        self._skipping = True  # what is heard first is the tail of a line
+        self._longest = longest
+        self._skipping = mid_line
 
     def feed(self, data: bytes) -> tuple[list[bytes], int]:
         """The lines that ``data`` completes, and how many were too long."""
@@ -133,7 +135,7 @@ class Lines:
                 self._skipping = False
             elif not self._skipping:
                 self._rest += piece
-                if len(self._rest) > MAX_LINE:
+                if len(self._rest) > self._longest:
                     self._rest.clear()
                     self._skipping = True
                     dropped += 1

@@ -14,9 +14,13 @@ from typing import Protocol
 
 import pytest
 
+from keng_edge.e22 import E22Bus
 from keng_edge.modbus import Line, ModbusBus, Slave
 from keng_edge.pipeline import Sample
 from keng_edge.profiles import Profile, Quantity
+from keng_edge.radio import Node, Receiver, Sequences
+from keng_edge.radioframes import RadioProfile, RadioQuantity
+from keng_edge.rak3172 import Rak3172Bus
 from keng_edge.sdi12 import Sdi12Bus, Sdi12Line
 from keng_edge.sdi12frames import Sdi12Profile, Sdi12Quantity
 from keng_edge.serialport import SerialPort
@@ -26,6 +30,7 @@ from keng_edge.textlines import TextProfile, TextQuantity
 from keng_runtime.clock import now_ms
 from tests.support.modbus_slave import ModbusSlaves
 from tests.support.processes import until
+from tests.support.radio import KEY, frame, payload, rak
 from tests.support.rigs import LorawanRig, MachineRig, ModbusTcpRig
 from tests.support.twin import Twin, nmea, sdi12_crc
 
@@ -160,7 +165,69 @@ class Sdi12PlainRig(Sdi12Rig):
     command = "M"
 
 
-@pytest.fixture(params=[ModbusRig, TextRig, Sdi12Rig, Sdi12PlainRig, ModbusTcpRig, LorawanRig, MachineRig])
+class RadioRig(TwinRig):
+    """Two nodes in the air; each sends its value again and again."""
+
+    nodes = (("good", 17, 536), ("other", 18, 42))
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.sequence = 1 << 16
+        profile = RadioProfile(kind="radio", model="x", quantities={"value": RadioQuantity(channel=1, unit="1")})
+        self.memory = Sequences(folder / "sequences.json")
+        sensors = [Sensor(name, node, 0.1, profile) for name, node, _ in self.nodes]
+        receiver = Receiver([Node(sensor, KEY) for sensor in sensors], self.memory)
+        self.source: Source = self._source(folder, sensors, receiver)
+
+    def _source(self, folder: Path, sensors: list[Sensor[RadioProfile]], receiver: Receiver) -> Source:
+        self.slaves = Twin(folder / "e22", talk=self._talk)
+        port = SerialPort(str(self.slaves.port), 9600)
+        return E22Bus(port, sensors, self.health, receiver, self.memory, 0.4)
+
+    def _talk(self) -> bytes:
+        self.sequence += 1
+        said = b""
+        for name, node, value in self.nodes:
+            sent = frame(node, self.sequence, payload(value))
+            if name == self.damaged:
+                sent = sent[:12] + bytes([sent[12] ^ 1]) + sent[13:]
+            said += b"" if name == self.silent else self._air(sent)
+        return said
+
+    def _air(self, sent: bytes) -> bytes:
+        return sent
+
+
+class RakRig(RadioRig):
+    def _source(self, folder: Path, sensors: list[Sensor[RadioProfile]], receiver: Receiver) -> Source:
+        self.slaves = Twin(folder / "rak", talk=self._talk, hear=rak(mode="1"))
+        bus = Rak3172Bus(SerialPort(str(self.slaves.port), 115200), sensors, self.health, receiver, self.memory, 0.4)
+        bus.p2p = "923200000:9:125:0:8:14"
+        return bus
+
+    def _air(self, sent: bytes) -> bytes:
+        return f"+EVT:RXP2P:-87:5:{sent.hex()}\r\n".encode()
+
+
+class RakOldRig(RakRig):
+    def _air(self, sent: bytes) -> bytes:
+        return f"+EVT:RXP2P, RSSI -87, SNR 5\r\n+EVT:{sent.hex()}\r\n".encode()
+
+
+@pytest.fixture(
+    params=[
+        ModbusRig,
+        TextRig,
+        Sdi12Rig,
+        Sdi12PlainRig,
+        ModbusTcpRig,
+        LorawanRig,
+        MachineRig,
+        RadioRig,
+        RakRig,
+        RakOldRig,
+    ]
+)
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
     one = request.param(tmp_path)
     with one.slaves:
