@@ -73,6 +73,7 @@ any_row = st.tuples(
         st.sampled_from(Flag),
     ),
 )
+RH, AIR = "quang-tho/uy-ban/rh", "quang-tho/uy-ban/air"
 any_rows = st.lists(any_row, max_size=40, unique_by=lambda row: (row[0], row[1].time_ms))
 
 
@@ -88,6 +89,13 @@ def test_readings_that_come_late_doubled_or_in_other_batches_leave_the_same_poin
     for begin in range(0, len(mixed), size):
         write(in_pieces, mixed[begin : begin + size])
     assert in_pieces == at_once
+
+
+def test_a_late_humidity_of_nought_does_not_undo_a_dew_point() -> None:
+    store: Rows = {}
+    write(store, [(AIR, Sample(START, 30.0)), (RH, Sample(START + MINUTE, 70.0))])
+    write(store, [(RH, Sample(START, 0.0))])
+    assert store["quang-tho/uy-ban/dew-point", START].value == 23.9
 
 
 def test_an_afternoon_of_readings_gives_every_series() -> None:

@@ -24,7 +24,7 @@ from keng_contracts.derived import SPECS, DerivedKind
 from keng_contracts.registry import Derived, Registry
 from keng_contracts.telemetry import Flag
 from keng_signals.air import HOUR_MS, NOWCAST_HOURS, vn_aqi
-from keng_signals.physics import dew_point_c, soil_water_deficit_mm, water_level_m
+from keng_signals.physics import LEAST_HUMIDITY, dew_point_c, soil_water_deficit_mm, water_level_m
 from keng_signals.rain import Counter, totals
 from keng_signals.samples import Sample, flag_of, usable
 
@@ -182,7 +182,11 @@ def _within(samples: Sequence[Sample], start_ms: int, end_ms: int) -> list[Sampl
 def _dew_points(
     temperatures: Sequence[Sample], humidities: Sequence[Sample], pair_ms: int, start_ms: int, end_ms: int
 ) -> list[Sample]:
-    """At each temperature, with the nearest humidity at most ``pair_ms`` away; of two as near, the earlier."""
+    """At each temperature, with the nearest humidity at most ``pair_ms`` away; of two as near, the earlier.
+
+    A humidity that there is no dew point for is passed over: else a late one could undo a point that was made.
+    """
+    humidities = [h for h in humidities if h.value >= LEAST_HUMIDITY]
     times = [h.time_ms for h in humidities]
     made = []
     for temperature in _within(temperatures, start_ms, end_ms):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+#: Below this relative humidity in % an instrument measures nothing.
+LEAST_HUMIDITY = 0.1
+
 
 def water_level_m(distance_m: float, sensor_above_datum_m: float) -> float:
     """Water level in m above the gauge's datum, from the distance in m between an ultrasonic sensor and the water.
@@ -21,12 +24,12 @@ def dew_point_c(temperature_c: float, humidity_pct: float) -> float | None:
 
     Magnus formula over water with the coefficients of WMO-No. 8, Guide to Instruments and Methods of Observation,
     part I, annex 4.B: e_w = 6.112 · exp(17.62 t / (243.12 + t)) hPa, for -45 °C to 60 °C. Humidity above 100 %, as
-    cheap instruments show it in fog, counts as 100 %; below 0.1 % an instrument measures nothing.
+    cheap instruments show it in fog, counts as 100 %; below 0.1 % there is none.
 
     >>> round(dew_point_c(30.0, 70.0), 1)
     23.9
     """
-    if not (-45.0 <= temperature_c <= 60.0 and humidity_pct >= 0.1):
+    if not (-45.0 <= temperature_c <= 60.0 and humidity_pct >= LEAST_HUMIDITY):
         return None
     logarithm = math.log(min(humidity_pct, 100.0) / 100.0) + 17.62 * temperature_c / (243.12 + temperature_c)
     return 243.12 * logarithm / (17.62 - logarithm)
