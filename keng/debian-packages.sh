@@ -5,7 +5,7 @@ set -eu
 
 DEMO="python3 python3-venv mosquitto mpv espeak-ng pulseaudio pulseaudio-utils"
 # libatomic1: Playwright's own node needs it.
-TEST="$DEMO influxdb postgresql chromium libatomic1 docker-compose fonts-dejavu-core"
+TEST="$DEMO influxdb postgresql chromium libatomic1 docker-compose fonts-dejavu-core systemd"
 # The first mosquitto that holds its in-flight window with MQTT 5.
 MOSQUITTO_NEEDED=2.0.13
 

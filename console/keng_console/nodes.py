@@ -95,6 +95,7 @@ def edges(live: Live, registry: Registry) -> list[NodeView]:
                 outbox_readings=status.outbox_readings,
                 outbox_age_s=status.outbox_age_s,
                 dropped=status.dropped,
+                problems=status.problems[:MAX_FAILING],
                 sources=len(status.sources),
                 failing=[source for source in status.sources if not source.ok][:MAX_FAILING],
             )

@@ -180,6 +180,7 @@ class NodeView:
     outbox_readings: int
     outbox_age_s: float
     dropped: int
+    problems: list[str]
     sources: int
     failing: list[SourceHealth]
 

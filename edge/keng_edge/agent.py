@@ -190,7 +190,9 @@ async def _live(now: Next, stop: asyncio.Event, reread: Callable[[], EdgeSetting
                 async with asyncio.timeout(settings.trial_s):
                     await link.wait_connected()
                     while not uplink.receipted.is_set() and (keeper.depth.packs or keeper.held):
-                        await asyncio.sleep(0.1)
+                        with suppress(TimeoutError):
+                            async with asyncio.timeout(0.5):
+                                await uplink.receipted.wait()
             except TimeoutError:
                 why = f"neither the broker nor a receipt was reached within {settings.trial_s:g} s"
                 then[:] = [_back(now, now.before, why)]

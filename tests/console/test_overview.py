@@ -242,11 +242,13 @@ def test_a_node_shows_its_outbox_its_losses_and_the_sources_that_fail() -> None:
     live = live_with(1.0)
     sources = [SourceHealth(id="soil", ok=True), SourceHealth(id="pm", ok=False, error="no answer")]
     status = EdgeStatus(state="online", outbox_readings=40, outbox_age_s=12, dropped=3, sources=sources)
+    status.problems = ["the disk is full: readings are held in memory"]
     live.edge_status("tram-phu-oc", status, NOW)
     live.edge_status("tram-la", EdgeStatus(state="online"), NOW)
     nodes = {n.id: n for n in seen(live).nodes}
     node = nodes["tram-phu-oc"]
     assert (node.outbox_readings, node.dropped, [s.id for s in node.failing]) == (40, 3, ["pm"])
+    assert node.problems == status.problems
     assert not nodes["tram-la"].known
 
 
