@@ -50,8 +50,21 @@ def cli() -> None:
 )
 @click.option("--replicas", default=1, show_default=True, help="How many ingest services share the telemetry.")
 @click.option("--secret", "secrets", multiple=True, help="Also make a random password, in a file of this name.")
+@click.option(
+    "--radio-node",
+    "radio_nodes",
+    multiple=True,
+    type=(str, int),
+    metavar="EDGE NUMBER",
+    help="Also make the key of this LoRa node, for the edge node that hears it; give both where two hear it.",
+)
 def provision(
-    registry_file: Path, out: Path, server_names: tuple[str, ...], replicas: int, secrets: tuple[str, ...]
+    registry_file: Path,
+    out: Path,
+    server_names: tuple[str, ...],
+    replicas: int,
+    secrets: tuple[str, ...],
+    radio_nodes: tuple[tuple[str, int], ...],
 ) -> None:
     """Make the commune's authority, certificates and signing keys, or bring them up to date.
 
@@ -61,6 +74,7 @@ def provision(
     Examples:
       keng provision --registry commune.toml --out /root/keng --server-name 192.168.1.10
       keng provision --registry commune.toml --out /root/keng --server-name 192.168.1.10 --replicas 2
+      keng provision --registry commune.toml --out /root/keng --radio-node tram-phu-oc 17
     """
     registry = _registry(registry_file)
     edges = list(dict.fromkeys(sensor.node for sensor in registry.sensors))
@@ -73,6 +87,7 @@ def provision(
             server_names=server_names,
             replicas=replicas,
             secrets=secrets,
+            radio_nodes=radio_nodes,
         )
     purposes = {"ca": "stays off line: who has ca.key can be anyone", "broker": "the broker's machine"}
     purposes |= {service: f"the machine of {service}" for service in services(replicas)}

@@ -6,9 +6,11 @@
     <folder>/broker/            ca.crt server.crt server.key
     <folder>/<identity>/        ca.crt node.crt node.key trust.json
     <folder>/{alerts,console}/  also signing.jwk
+    <folder>/<edge>/radio/      17.key …                   the keys of the LoRa nodes that it hears
     <folder>/<secret>           a random password, for what stands beside Kẻng (a database, Grafana)
 
-Each folder is complete for the one machine that it goes to, and no private key is in two folders. Run again, it keeps
+Each folder is complete for the one machine that it goes to, and no private key is in two folders (a radio node's key is
+one that it shares with every edge that is to hear it). Run again, it keeps
 every key, adds who is new, and renews what runs out. Revocation is not covered: an identity whose key was stolen is
 shut out by making the authority anew.
 """
@@ -79,13 +81,15 @@ def provision(
     server_names: Sequence[str] = (),
     replicas: int = 1,
     secrets: Sequence[str] = (),
+    radio_nodes: Sequence[tuple[str, int]] = (),
     now: datetime | None = None,
 ) -> list[str]:
     """Bring ``folder`` up to date; returns the files that were made or renewed, relative to it.
 
     ``server_names`` are the names and addresses by which clients reach the broker: if none are given, those it had, at
-    first localhost and 127.0.0.1. ``secrets`` are the names of passwords to make. Raises Problem for a name that can't
-    be one, and for a folder that belongs to another commune or lacks the authority's key.
+    first localhost and 127.0.0.1. ``secrets`` are the names of passwords to make, ``radio_nodes`` each an edge and the
+    number of a LoRa node that it hears. Raises Problem for a name that can't be one, and for a folder that belongs to
+    another commune or lacks the authority's key.
     """
     now = now or datetime.now(UTC)
     if not is_slug(commune):
@@ -106,6 +110,12 @@ def provision(
     document = TrustStore.document(trusted)
     for identity in identities:
         maker.keep(f"{identity}/trust.json", document)
+    for edge, number in radio_nodes:
+        if edge not in nodes:
+            raise Problem(f"a radio node can't be heard by {edge!r}: there is no such node", todo="name an edge node")
+        if not 1 <= number <= 65_534:
+            raise Problem(f"{number} can't be the number of a radio node", todo="choose 1 to 65534")
+        maker.radio_key(edge, number)
     for secret in secrets:
         maker.secret(secret)
     return maker.made
@@ -237,6 +247,12 @@ class _Maker:
         if not (self.folder / name).exists():
             # Readable inside this closed folder: the user of a container into which it is mounted must be able to.
             self.keep(name, random.token_urlsafe(24).encode(), 0o644)
+
+    def radio_key(self, edge: str, number: int) -> None:
+        """16 random bytes as hexadecimal digits; another edge that hears the node has the same ones."""
+        known = next(self.folder.glob(f"*/radio/{number}.key"), None)
+        key = known.read_bytes() if known else random.token_hex(16).encode()
+        self.keep(f"{edge}/radio/{number}.key", key, 0o600)
 
     def signing_key(self, issuer: str) -> SigningKey:
         name = f"{issuer}/signing.jwk"

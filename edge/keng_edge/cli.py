@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Coroutine, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -31,6 +32,7 @@ def cli() -> None:
     \b
     Examples:
       keng edge check /etc/keng/edge.toml
+      keng edge discover /dev/ttyUSB0
       keng edge read --settings /etc/keng/edge.toml
       keng edge run --settings /etc/keng/edge.toml
       keng edge outbox --settings /etc/keng/edge.toml
@@ -112,6 +114,87 @@ def check(file: Path) -> None:
                     click.echo(f"    {channel.series} ({channel.unit})")
     sensors = sum(len(line.slaves) for line in planned.lines)
     click.echo(f"{file} is right: {len(planned.lines)} lines, {sensors} sensors, {len(planned.channels)} series.")
+
+
+@cli.command()
+@click.argument("port")
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    type=click.Choice(["text", "rak3172", "sdi12", "modbus"]),
+    help="Look for these only; may be given more than once.  [default: all, in this order, until one is found]",
+)
+@click.option("--to", default=32, show_default=True, type=click.IntRange(1, 247), help="Last Modbus address to ask.")
+@click.option("--baud", "bauds", multiple=True, type=int, help="Modbus: these speeds only.  [default: the usual six]")
+@click.option("--profiles", type=click.Path(path_type=Path, file_okay=False), help="Folder with profiles of your own.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.pass_context
+def discover(
+    ctx: click.Context,
+    port: str,
+    kinds: tuple[str, ...],
+    to: int,
+    bauds: tuple[int, ...],
+    profiles: Path | None,
+    as_json: bool,
+) -> None:
+    """Find out what answers on PORT, and which profile fits.
+
+    Stop the agent first. Only reads: no sensor is changed. The exit status is 1 when nothing answers. All 247 addresses
+    at six speeds take some minutes.
+
+    \b
+    Examples:
+      keng edge discover /dev/ttyUSB0
+      keng edge discover /dev/ttyUSB0 --kind modbus --baud 9600 --to 247 --json
+    """
+    from keng_edge import discover as seek
+    from keng_edge.sources import Failure
+
+    known = seek.shipped(profiles)
+    speeds = [(baud, parity) for baud, parity in seek.SPEEDS if not bauds or baud in bauds] or [(b, "N") for b in bauds]
+    shows = sys.stderr.isatty()
+
+    def say(what: str) -> None:
+        if shows:
+            click.echo(f"\r\033[K{what} …", err=True, nl=False)
+
+    async def look() -> list[seek.Found]:
+        for kind in kinds or ("text", "rak3172", "sdi12", "modbus"):
+            if not shows:
+                click.echo(f"looking for {kind} …", err=True)
+            if kind == "text":
+                found = await seek.text(port, known, say)
+            elif kind == "rak3172":
+                found = await seek.rak3172(port, say)
+            elif kind == "sdi12":
+                found = await seek.sdi12(port, known, say)
+            else:
+                found = await seek.modbus(port, range(1, to + 1), speeds, known, say)
+            if found:
+                return found
+        return []
+
+    try:
+        found = asyncio.run(look())
+    except Failure as failure:
+        raise Problem(failure.what, where=port, todo=failure.todo) from None
+    finally:
+        if shows:
+            click.echo("\r\033[K", err=True, nl=False)
+    if as_json:
+        click.echo(json.dumps({"port": port, "found": [asdict(one) for one in found]}, ensure_ascii=False))
+    elif not found:
+        click.echo(f"Nothing answers on {port}. Check power, wiring (A and B exchanged?) and the adapter.")
+    else:
+        rows = [("KIND", "SPEED", "ADDRESS", "SAYS", "PROFILE")]
+        rows += [
+            (one.kind, f"{one.baud} {one.parity}", one.address or "—", one.says, ", ".join(one.fits) or "none fits")
+            for one in found
+        ]
+        _table(rows)
+    ctx.exit(0 if found else 1)
 
 
 @cli.command()

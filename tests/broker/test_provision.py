@@ -294,3 +294,20 @@ def test_a_registry_that_can_not_be_read_is_told(text: bytes, says: str, tmp_pat
         )
     assert str(problem.value).startswith(f"{registry}: ")
     assert says in str(problem.value)
+
+
+def test_a_radio_node_s_key_is_made_once_and_is_the_same_at_every_edge_that_hears_it(tmp_path: Path) -> None:
+    make(tmp_path, radio_nodes=[("tram-phu-oc", 17)])
+    key = (tmp_path / "tram-phu-oc/radio/17.key").read_text()
+    assert len(bytes.fromhex(key)) == 16
+    made = make(tmp_path, radio_nodes=[("tram-phu-oc", 17), ("loa-phuoc-yen", 17), ("tram-phu-oc", 18)])
+    assert made == ["loa-phuoc-yen/radio/17.key", "tram-phu-oc/radio/18.key"]
+    assert (tmp_path / "loa-phuoc-yen/radio/17.key").read_text() == key
+    assert (tmp_path / "tram-phu-oc/radio/18.key").read_text() != key
+    assert (tmp_path / "tram-phu-oc/radio/17.key").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("node", [("nobody", 17), ("tram-phu-oc", 0)])
+def test_a_radio_node_that_can_not_be_is_said(tmp_path: Path, node: tuple[str, int]) -> None:
+    with pytest.raises(Problem, match="radio node"):
+        make(tmp_path, radio_nodes=[node])
