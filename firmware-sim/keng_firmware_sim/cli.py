@@ -12,8 +12,10 @@ import click
 from keng_contracts.errors import Problem
 from keng_firmware_sim import chart, control, files, orders
 from keng_firmware_sim.faults import Kind
+from keng_firmware_sim.gateway import GatewayPort
 from keng_firmware_sim.installation import Installation, models
 from keng_firmware_sim.ports import Port, PtyPort, TcpPort, claim
+from keng_firmware_sim.radio import Radio
 from keng_firmware_sim.run import run as run_simulation
 from keng_firmware_sim.scenario import Scenario
 from keng_firmware_sim.simulation import Simulation
@@ -91,6 +93,10 @@ An edge then reads DIR/bus-song (or socket://HOST:7001) as it reads /dev/ttyUSB0
 @click.option(
     "--tcp", multiple=True, metavar="BUS=HOST:PORT", help="Serve a bus as a serial device server instead of a port."
 )
+@click.option(
+    "--modbus-tcp", multiple=True, metavar="BUS=HOST:PORT", help="Serve a bus behind a Modbus TCP gateway instead."
+)
+@click.option("--mqtt", metavar="HOST:PORT", help="Broker to which the LoRaWAN devices' events go, as ChirpStack's do.")
 @click.option("--ready-fd", type=int, help="File descriptor to which 'ready' is written when all is up.")
 @click.option("--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]), default="INFO")
 def run(
@@ -103,6 +109,8 @@ def run(
     journal: Path | None,
     begin: str,
     tcp: tuple[str, ...],
+    modbus_tcp: tuple[str, ...],
+    mqtt: str | None,
     ready_fd: int | None,
     log_level: str,
 ) -> None:
@@ -117,10 +125,15 @@ def run(
         lapse=lapse,
         begin_on_read=begin == "read",
     )
-    by_tcp = _tcp_ports(tcp, {bus.name for bus in plan.buses})
+    buses = {bus.name for bus in plan.buses}
+    by_tcp: dict[str, Port] = {name: TcpPort(*at) for name, at in _addresses(tcp, buses, "--tcp").items()}
+    by_tcp |= {name: GatewayPort(*at) for name, at in _addresses(modbus_tcp, buses, "--modbus-tcp").items()}
+    if plan.lorawan and mqtt is None:
+        raise Problem("its LoRaWAN devices need a broker", where=installation, todo="say --mqtt HOST:PORT")
+    radio = Radio(*_address(mqtt, "--mqtt")) if mqtt is not None else None
     claim(folder)  # for as long as the process lives
     ports: dict[str, Port] = {
-        bus.name: by_tcp.get(bus.name) or PtyPort(folder / bus.name, bus.baud) for bus in plan.buses
+        name: by_tcp.get(name) or PtyPort(folder / name, bus.baud, *bus.bauds) for name, bus in simulation.buses.items()
     }
     sys.exit(
         service.run(
@@ -131,6 +144,7 @@ def run(
                 control_path=socket,
                 journal_path=journal,
                 begin=begin == "now",
+                radio=radio,
                 ready_fd=ready_fd,
             )
         )
@@ -266,17 +280,21 @@ def _show_faults(told: dict[str, Any]) -> None:
         click.echo("no faults")
 
 
-def _tcp_ports(given: tuple[str, ...], buses: set[str]) -> dict[str, Port]:
-    ports: dict[str, Port] = {}
+def _addresses(given: tuple[str, ...], buses: set[str], option: str) -> dict[str, tuple[str, int]]:
+    found: dict[str, tuple[str, int]] = {}
     for one in given:
         bus, _, address = one.partition("=")
-        host, _, port = address.rpartition(":")
         if bus not in buses:
-            raise Problem(f"there is no bus {bus!r}", where="--tcp", todo=f"take one of {', '.join(sorted(buses))}")
-        if not host or not port.isdigit() or int(port) > 65535:
-            raise Problem(f"{address!r} is no HOST:PORT", where="--tcp", todo="say for example 127.0.0.1:7001")
-        ports[bus] = TcpPort(host.strip("[]"), int(port))
-    return ports
+            raise Problem(f"there is no bus {bus!r}", where=option, todo=f"take one of {', '.join(sorted(buses))}")
+        found[bus] = _address(address, option)
+    return found
+
+
+def _address(text: str, option: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise Problem(f"{text!r} is no HOST:PORT", where=option, todo="say for example 127.0.0.1:7001")
+    return host.strip("[]"), int(port)
 
 
 def main() -> None:

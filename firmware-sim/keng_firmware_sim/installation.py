@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from keng_contracts.errors import Problem
 from keng_firmware_sim import files
+from keng_firmware_sim.lorawan import PayloadKind
 
 #: One name that is a file's name, an argument and a key at once.
 _NAME = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"
@@ -26,7 +27,9 @@ class Register(_Strict):
     word: int | Literal["address", "baud-code", "count"] | None = None
     quantity: str | None = None
     unit: str = ""
-    type: Literal["i16", "u16"] = "u16"
+    type: Literal["i16", "u16", "u32-low", "u32-high"] = Field(
+        "u16", description="u32-low and u32-high are the words of one 32-bit number, in neighbouring registers"
+    )
     scale: float = Field(1.0, gt=0, description="what one step of the register means")
     counter: bool = Field(False, description="counts whole steps, wraps at 65536, starts from 0 at power-on")
 
@@ -42,13 +45,16 @@ class Register(_Strict):
         >>> Register(at=4, name="level", quantity="level", type="i16", scale=0.001).encode(-0.012)
         65524
         """
+        if self.type.startswith("u32"):
+            number = int(max(0.0, value) / self.scale + 1e-6) % 0x1_0000_0000
+            return number >> 16 if self.type == "u32-high" else number & 0xFFFF
         if self.counter:
             return int(value / self.scale + 1e-6) % 0x10000
         low, high = (-0x8000, 0x7FFF) if self.type == "i16" else (0, 0xFFFF)
         return min(max(round(value / self.scale), low), high) & 0xFFFF
 
     def decode(self, word: int) -> float:
-        """The value that a word stands for, without the noise of binary fractions."""
+        """The value that a word (or the two of a 32-bit number) stands for, without the noise of binary fractions."""
         if self.type == "i16" and word >= 0x8000:
             word -= 0x10000
         return round(word * self.scale, 6)
@@ -74,6 +80,9 @@ class SlaveSpec(_Strict):
     address: int = Field(ge=1, le=247)
     name: str = Field(pattern=_NAME, description="the name by which faults are ordered")
     model: str
+    baud: int | None = Field(
+        None, ge=300, le=4_000_000, description="its own speed, where it can't be set to the line's"
+    )
 
 
 class BusSpec(_Strict):
@@ -91,19 +100,33 @@ class BusSpec(_Strict):
         return self
 
 
+class RadioSpec(_Strict):
+    """One LoRaWAN device. It speaks when its time has come, every ``interval_s``."""
+
+    name: str = Field(pattern=_NAME)
+    dev_eui: str = Field(pattern=r"^[0-9a-f]{16}$")
+    model: PayloadKind
+    interval_s: float = Field(600.0, ge=0.05)
+
+
 class Installation(_Strict):
     schema_: Literal["keng.installation/1"] = Field(alias="schema")
     title: str = ""
-    buses: list[BusSpec] = Field(min_length=1)
+    buses: list[BusSpec] = []
+    lorawan: list[RadioSpec] = []
 
     @model_validator(mode="after")
     def _names(self) -> Self:
         for what, names in (
             ("bus", [bus.name for bus in self.buses]),
             ("slave", [slave.name for bus in self.buses for slave in bus.slaves]),
+            ("device", [device.name for device in self.lorawan]),
+            ("DevEUI", [device.dev_eui for device in self.lorawan]),
         ):
             if twice := {name for name in names if names.count(name) > 1}:
                 raise ValueError(f"{what} {', '.join(sorted(twice))} is there twice")
+        if not self.buses and not self.lorawan:
+            raise ValueError("there is neither a bus nor a LoRaWAN device")
         return self
 
 

@@ -20,8 +20,8 @@ from keng_contracts.errors import Problem
 
 log = logging.getLogger(__name__)
 
-#: Called with what was heard.
-Hear = Callable[[bytes], None]
+#: Called with what was heard, and at which speed where that can be seen.
+Hear = Callable[[bytes, int | None], None]
 
 _SPEED = {getattr(termios, name): int(name[1:]) for name in dir(termios) if name[0] == "B" and name[1:].isdigit()}
 _CODE = {baud: code for code, baud in _SPEED.items()}
@@ -46,10 +46,11 @@ class PtyPort:
     serial port flushes that first. A reader that sets another speed than the line's is not understood.
     """
 
-    def __init__(self, link: Path, baud: int) -> None:
+    def __init__(self, link: Path, baud: int, *others: int) -> None:
         self.where = str(link)
         self._link = link
         self._baud = baud
+        self._bauds = {baud, *others}  # of slaves that have a speed of their own
         self._master = self._slave = -1
         self._wrong_baud = 0
 
@@ -89,13 +90,13 @@ class PtyPort:
             log.warning("%s: %s", self.where, error.strerror)
             asyncio.get_running_loop().remove_reader(self._master)
             return
-        if self._is_understood():
-            hear(data)
-
-    def _is_understood(self) -> bool:
-        """Whether the reader speaks at the line's speed. Only the speed can be seen here, not parity or stop bits."""
         baud = _SPEED.get(termios.tcgetattr(self._slave)[_OSPEED], 0)
-        if self._baud not in _CODE or baud == self._baud:
+        if self._is_understood(baud):
+            hear(data, baud if self._baud in _CODE else None)
+
+    def _is_understood(self, baud: int) -> bool:
+        """Whether the reader speaks at a speed of the line. Only the speed can be seen, not parity or stop bits."""
+        if self._baud not in _CODE or baud in self._bauds:
             self._wrong_baud = 0
             return True
         if baud != self._wrong_baud:
@@ -131,7 +132,7 @@ class TcpPort:
             self._readers.add(writer)
             try:
                 while data := await reader.read(4096):
-                    hear(data)
+                    hear(data, None)
             except OSError:
                 pass
             finally:

@@ -8,12 +8,14 @@ import json
 import logging
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
 from keng_contracts.errors import Problem
 from keng_firmware_sim import control, orders
 from keng_firmware_sim.ports import Port
+from keng_firmware_sim.radio import Radio
 from keng_firmware_sim.simulation import Sending, Simulation
 from keng_runtime import service
 from keng_runtime.clock import now_ms
@@ -59,6 +61,7 @@ async def run(
     control_path: Path | None = None,
     journal_path: Path | None = None,
     begin: bool = True,
+    radio: Radio | None = None,
     ready_fd: int | None = None,
 ) -> None:
     """Simulate until ``stop`` is set. ``ports`` has one for each bus of the simulation.
@@ -73,8 +76,8 @@ async def run(
         port.send(sending.data)
         journal.write({"wall_ms": now_ms(), **sending.record})
 
-    def hear(bus: str, port: Port, data: bytes) -> None:
-        for sending in simulation.hear(bus, data, loop.time()):
+    def hear(bus: str, port: Port, data: bytes, baud: int | None) -> None:
+        for sending in simulation.hear(bus, data, loop.time(), baud):
             loop.call_at(sending.due_s, send, port, sending)
 
     def obey(order: orders.Order) -> dict[str, Any]:
@@ -83,17 +86,21 @@ async def run(
     listener: asyncio.Server | None = None
     try:
         for name, port in ports.items():
-            await port.open(lambda data, name=name, port=port: hear(name, port, data))  # type: ignore[misc]
+            await port.open(partial(hear, name, port))
             print(describe(simulation, name, port), flush=True)
         if control_path is not None:
             listener = await control.serve(control_path, obey)
         if begin:
             simulation.timeline.begin(loop.time())
+        if radio is not None:
+            await radio.open(simulation, lambda record: journal.write({"wall_ms": now_ms(), **record}))
         _say_ready(ready_fd)
         await stop.wait()
     finally:
         for port in ports.values():
             port.close()
+        if radio is not None:
+            radio.close()
         if listener is not None and control_path is not None:
             listener.close()
             control_path.unlink(missing_ok=True)  # noqa: ASYNC240 (a name in memory; nothing waits for it)

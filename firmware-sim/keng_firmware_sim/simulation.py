@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
+from typing import Any, NamedTuple
 
 from keng_contracts.errors import Problem
-from keng_firmware_sim import modbus, orders
-from keng_firmware_sim.installation import BusSpec, Installation, Model, model_of
+from keng_firmware_sim import lorawan, modbus, orders
+from keng_firmware_sim.installation import BusSpec, Installation, Model, RadioSpec, model_of
 from keng_firmware_sim.scenario import Scenario
 from keng_firmware_sim.slave import Answer, Read, Slave
 from keng_firmware_sim.world import World
@@ -44,6 +44,14 @@ class Sending:
     record: dict[str, Any]
 
 
+class Uplink(NamedTuple):
+    """An event of ChirpStack's, and its line in the journal."""
+
+    topic: str
+    payload: bytes
+    record: dict[str, Any]
+
+
 class Bus:
     """One line and its slaves. It carries one frame at a time."""
 
@@ -51,15 +59,16 @@ class Bus:
         self.name = spec.name
         self.baud = spec.baud
         self.slaves = {slave.address: slave for slave in slaves}
-        self._framer = modbus.Framer(max(modbus.silent_interval_s(spec.baud), _PTY_SILENCE_S))
+        self.bauds = frozenset(slave.baud for slave in slaves)
+        self._framer = modbus.Framer(max(modbus.silent_interval_s(min(self.bauds)), _PTY_SILENCE_S))
         self._free_s = float("-inf")
 
     def frames(self, data: bytes, now_s: float) -> list[bytes]:
         return self._framer.feed(data, now_s)
 
-    def due_s(self, request: bytes, answer: bytes, now_s: float) -> float:
+    def due_s(self, request: bytes, answer: bytes, now_s: float, baud: int) -> float:
         """When the last byte of ``answer`` is through: the request's own time, the silence after it, the answer's."""
-        on_wire_s = modbus.characters_s(len(request) + len(answer), self.baud) + modbus.silent_interval_s(self.baud)
+        on_wire_s = modbus.characters_s(len(request) + len(answer), baud) + modbus.silent_interval_s(baud)
         self._free_s = max(now_s, self._free_s) + on_wire_s
         return self._free_s
 
@@ -82,6 +91,7 @@ class Simulation:
         begin_on_read: bool = False,
     ) -> None:
         self.scenario = scenario
+        self.devices = installation.lorawan
         self.world = World(scenario, seed)
         self.timeline = Timeline(scenario.start_s, lapse)
         self._begin_on_read = begin_on_read
@@ -89,7 +99,11 @@ class Simulation:
         self._held: dict[str, tuple[float, float]] = {}  # quantity → value, until
         self.buses = {
             spec.name: Bus(
-                spec, [Slave(slave, self._checked(model_of(slave, models)), spec.baud, seed) for slave in spec.slaves]
+                spec,
+                [
+                    Slave(slave, self._checked(model_of(slave, models)), slave.baud or spec.baud, seed)
+                    for slave in spec.slaves
+                ],
             )
             for spec in installation.buses
         }
@@ -101,20 +115,21 @@ class Simulation:
                 raise Problem(f"no scenario has the quantity {register.quantity!r}", where=model.model)
         return model
 
-    def hear(self, bus_name: str, data: bytes, now_s: float) -> list[Sending]:
-        """What the slaves of a line send in answer to ``data``, in order. Requests to nobody here are not answered."""
+    def hear(self, bus_name: str, data: bytes, now_s: float, baud: int | None = None) -> list[Sending]:
+        """What the slaves of a line send in answer to ``data``, in order. Requests to nobody here are not answered, nor
+        are those at another speed than the slave's (``baud`` None: the speed can't be seen)."""
         bus = self.buses[bus_name]
         sendings = []
         for frame in bus.frames(data, now_s):
             slave = bus.slaves.get(frame[0])  # a broadcast (address 0) is never answered
-            if slave is None:
+            if slave is None or baud not in (None, slave.baud):
                 continue
             if self._begin_on_read:
                 self.timeline.begin(now_s)
             scenario_s = self.timeline.at(now_s)
-            answer = slave.answer(frame, now_s, self._read(slave, now_s))
+            answer = slave.answer(frame, now_s, self._read(slave.name, now_s))
             if answer is not None:
-                due_s = bus.due_s(frame, answer.data, now_s)
+                due_s = bus.due_s(frame, answer.data, now_s, slave.baud)
                 sendings.append(Sending(due_s, answer.data, self._record(bus, slave, frame, answer, scenario_s)))
         return sendings
 
@@ -125,7 +140,7 @@ class Simulation:
                 self.timeline.begin(now_s)
             case orders.Fault():
                 slave = self._slave(order.slave)
-                slave.order(order.fault(), now_s, self._read(slave, now_s))
+                slave.order(order.fault(), now_s, self._read(slave.name, now_s))
             case orders.Off():
                 chosen = [self._slave(order.slave)] if order.slave else list(self.slaves.values())
                 return {"ended": sum(slave.clear(order.kind) for slave in chosen)}
@@ -146,10 +161,25 @@ class Simulation:
         """A moment of the scenario in its own local time, RFC 3339 with milliseconds."""
         return datetime.fromtimestamp(scenario_s, UTC).astimezone(self._zone).isoformat(timespec="milliseconds")
 
-    def _read(self, slave: Slave, now_s: float) -> Read:
+    def uplink(self, device: RadioSpec, count: int, now_s: float, wall_ms: int) -> Uplink:
+        """What a LoRaWAN device sends now, as ChirpStack publishes it."""
+        payload, values = lorawan.payload(device.model, self._read(device.name, now_s))
+        record = {
+            "lorawan": device.dev_eui,
+            "name": device.name,
+            "device": device.model,
+            "data": payload.hex(),
+            "values": values,
+            "scenario_time": self.time_text(self.timeline.at(now_s)),
+            "fault": None,
+        }
+        topic = f"application/{lorawan.APPLICATION}/device/{device.dev_eui}/event/up"
+        return Uplink(topic, lorawan.event(device.dev_eui, device.name, device.model, payload, count, wall_ms), record)
+
+    def _read(self, name: str, now_s: float) -> Read:
         scenario_s = self.timeline.at(now_s)
         holding = self._holding(now_s)
-        return lambda q: holding[q] if q in holding else self.world.value(q, scenario_s, slave.name)
+        return lambda q: holding[q] if q in holding else self.world.value(q, scenario_s, name)
 
     def _record(self, bus: Bus, slave: Slave, request: bytes, answer: Answer, scenario_s: float) -> dict[str, Any]:
         registers = dict(answer.response.registers)

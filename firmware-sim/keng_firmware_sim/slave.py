@@ -34,6 +34,7 @@ class Slave:
         self.name = spec.name
         self.address = spec.address
         self.model = model
+        self.baud = baud
         self.answered = 0
         self._baud_code = model.baud_codes.index(baud) if baud in model.baud_codes else 0
         self._faults: dict[Kind, Fault] = {}
@@ -89,11 +90,14 @@ class Slave:
 
     def values(self, registers: dict[int, int]) -> dict[str, float]:
         """The measured quantities among ``registers``, in their units, as whoever reads them understands them."""
-        return {
-            register.quantity: register.decode(registers[register.at])
-            for register in self.model.measured
-            if register.quantity is not None and register.at in registers
-        }
+        found = {}
+        for register in self.model.measured:
+            if register.quantity is not None and register.at in registers and register.type != "u32-high":
+                word = registers[register.at]
+                if register.type == "u32-low":
+                    word += registers.get(register.at + 1, 0) << 16
+                found[register.quantity] = register.decode(word)
+        return found
 
     def _word(self, register: Register, faults: dict[Kind, Fault], read: Read) -> int:
         match register.word:

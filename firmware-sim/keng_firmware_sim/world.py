@@ -7,6 +7,7 @@ The river is what was documented; the rest follows simple models that only have 
 - **soil moisture** is a bucket: rain fills it up to saturation, what is above field capacity drains away, the sun
   dries it. **Soil temperature** follows the air with a lag of a few hours, and rain clouds flatten the day. **EC** goes
   with the water in the soil, and salts and nitrate leave with what drains; pH, P and K do not change within days.
+- **Distance** is from a bridge down to the water. **Weather**: wind and humidity rise and pressure falls with the rain.
 - **PM2.5 and PM10** have the day's two peaks, morning and evening, and rain washes them out: where air is renewed every
   ``ventilation_h`` hours and rain takes a part Λ away each hour, 1 / (1 + Λ × ventilation_h) is left. Λ grows with the
   0.7th power of the intensity, and more slowly for fine dust, as below-cloud scavenging does.
@@ -27,6 +28,8 @@ from keng_firmware_sim.scenario import Air, Scenario, Soil
 
 #: Step of the soil's bucket, in seconds.
 _STEP_S = 600.0
+#: Height above the gauge's zero of a sensor that looks down on the river. Assumed: the bridge's deck.
+_SENSOR_M = 7.0
 #: How long the soil's temperature lags behind the air's, in hours.
 _SOIL_LAG_H = 5.0
 
@@ -70,6 +73,12 @@ class World:
             "soil-n": lambda t: self._soil.n * self._soil_at(t).solutes,
             "soil-p": lambda t: self._soil.p,
             "soil-k": lambda t: self._soil.k,
+            "distance": lambda t: max(0.0, _SENSOR_M - self._river(t)),
+            "air-temperature": lambda t: self._soil_at(t).temperature,
+            "air-humidity": lambda t: min(100.0, 70.0 + 3.0 * self.intensity_mm_h(t)),
+            "air-pressure": lambda t: 1010.0 - 0.3 * self.intensity_mm_h(t),
+            "wind-speed": lambda t: 1.5 + 0.4 * self.intensity_mm_h(t),
+            "wind-direction": lambda t: (45.0 + 3.0 * self._hour(t)) % 360.0,
             "pm2-5": lambda t: self._pm(t)[0],
             "pm10": lambda t: self._pm(t)[1],
         }
