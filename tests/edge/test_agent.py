@@ -155,6 +155,7 @@ async def test_a_backlog_larger_than_the_window_drains_as_receipts_come(broker: 
     left.close()
     async with ingest(broker, receipting=True) as hearing:
         with start_edge(broker, tmp_path, "", LONG):
+            await until(lambda: len(hearing.names) == 350)  # cheap to ask, unlike the next
             await until(lambda: outbox(tmp_path)["packs"] == 0)
     assert set(hearing.names.values()) == {1} and len(hearing.names) == 350, "each once"
 

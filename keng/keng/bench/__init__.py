@@ -10,6 +10,7 @@ from keng_runtime.cli import Group
 
 _BENCHES = {
     "edge": ("keng.bench.edge:command", "The agent's memory, CPU, disk and latency; how fast a backlog drains."),
+    "edge-kills": ("keng.bench.edge_kills:command", "kill -9 of the agent at random moments: lost and doubled."),
     "store": ("keng.bench.store:command", "SQLite at the size of a year: room, answers, readers and the writer."),
     "alert-latency": ("keng.bench.alert_latency:command", "Serial frame → command → first audio sample."),
     "ingest-kills": ("keng.bench.ingest_kills:command", "kill -9 at random moments under load: lost and doubled."),

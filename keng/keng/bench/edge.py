@@ -16,7 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,6 +116,10 @@ class Bench:
         self.plan.write()
         self.folder = folder
         self.say = say
+        self.commune = self.plan.registry.commune.id
+        self.link = Link(
+            BrokerSettings(host="127.0.0.1", port=self.plan.broker_port, credentials=folder / "credentials" / "console")
+        )
         self.children = Children(folder / "logs")
         self.settings = folder / "settings" / f"{NODE}.toml"
         self._head = self.settings.read_text(encoding="utf-8").partition("[[buses]]")[0]
@@ -150,33 +154,40 @@ class Bench:
                 raise click.ClickException(f"not within {PATIENCE_S:g} s: {what}")
             await asyncio.sleep(every_s)
 
-    async def run(self, seconds: float, backlog: int) -> dict[str, Any]:
-        plan, commune = self.plan, self.plan.registry.commune.id
-        self.children.start("broker", plan.broker_command(), changes_user=True)
-        credentials = self.folder / "credentials" / "console"
+    async def run(self, measure: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+        """Measure beside a broker and an ingest that know the sensors."""
+        self.children.start("broker", self.plan.broker_command(), changes_user=True)
         try:
-            async with Link(BrokerSettings(host="127.0.0.1", port=plan.broker_port, credentials=credentials)) as link:
-                await link.wait_connected()
-                document = bench_registry(plan.registry).model_dump_json(by_alias=True).encode()
-                token = link.credentials.signing_key().sign(document)
-                await link.publish(str(Topic(commune, Kind.REGISTRY)), token, retain=True)
-                ingest = next(part for part in plan.parts() if part.name == "ingest")
+            async with self.link:
+                await self.link.wait_connected()
+                document = bench_registry(self.plan.registry).model_dump_json(by_alias=True).encode()
+                token = self.link.credentials.signing_key().sign(document)
+                await self.link.publish(str(Topic(self.commune, Kind.REGISTRY)), token, retain=True)
+                ingest = next(part for part in self.plan.parts() if part.name == "ingest")
                 self.children.start("ingest", ingest.command)
-                live = await self._live(link, seconds)
-            return {**live, **await self._drain(backlog, live.pop("committed"))}
+                return await measure()
         finally:
             self.children.stop_all()
 
-    # -- 50 sensors at 1 Hz ---------------------------------------------------------------------------------------
-
-    async def _live(self, link: Link, seconds: float) -> dict[str, Any]:
+    async def start_simulator(self) -> Path:
+        """The gauges; returns the folder of their ports once they are there."""
         ports = self.folder / "ports"
         (self.folder / "load.toml").write_text(installation(), encoding="utf-8")
         simulator = [sys.executable, "-m", "keng", "firmware-sim", "run", "--dir", str(ports)]
         simulator += ["--installation", str(self.folder / "load.toml"), "--control", str(ports / "control.sock")]
         self.children.start("firmware-sim", simulator)
         await self.until((ports / f"bus-{LINES - 1}").exists, "the simulator's ports")
-        gauges = {f"{self.plan.registry.commune.id}/phu-oc/{sensor_name(i * 25)}" for i in range(ALARMS)}
+        return ports
+
+    async def measure(self, seconds: float, backlog: int) -> dict[str, Any]:
+        live = await self._live(seconds)
+        return {**live, **await self._drain(backlog, live.pop("committed"))}
+
+    # -- 50 sensors at 1 Hz ---------------------------------------------------------------------------------------
+
+    async def _live(self, seconds: float) -> dict[str, Any]:
+        link, ports = self.link, await self.start_simulator()
+        gauges = {f"{self.commune}/phu-oc/{sensor_name(i * 25)}" for i in range(ALARMS)}
         latencies: list[int] = []
 
         async def listen() -> None:
@@ -252,9 +263,8 @@ class Bench:
 
     def _fill(self, backlog: int) -> Iterator[int]:
         """Packs as the agent commits them; yields how many readings are in every 100,000."""
-        commune = self.plan.registry.commune.id
         outbox = Outbox(self.outbox, Boot(new_boot_id()), 1_000_000_000)
-        names = [f"{commune}/phu-oc/{sensor_name(i)}" for i in range(LINES * A_LINE)]
+        names = [f"{self.commune}/phu-oc/{sensor_name(i)}" for i in range(LINES * A_LINE)]
         start_ms = now_ms() - 24 * 3_600_000 - backlog * 1000 // len(names)
         for first in range(0, backlog, PACK):
             readings = [
@@ -283,7 +293,7 @@ def command(seconds: float, backlog: int, quick: bool, as_json: bool, keep: Path
         seconds, backlog = 20.0, 100_000
     try:
         bench = Bench(folder, lambda line: click.echo(line, err=as_json))
-        click.echo(json.dumps(asyncio.run(bench.run(seconds, backlog))))
+        click.echo(json.dumps(asyncio.run(bench.run(lambda: bench.measure(seconds, backlog)))))
     finally:
         if keep is None:
             shutil.rmtree(folder, ignore_errors=True)
