@@ -16,8 +16,10 @@ from typing import Any
 
 import click
 
+from keng.bench import rival
 from keng.bench.flood import Load
 from keng.bench.rig import Rig
+from keng_contracts.errors import Problem
 
 STORES = ("sqlite", "influxdb")
 
@@ -26,11 +28,11 @@ class Sizes:
     """How much of each: ``--quick`` is for a look, the rest for a figure to publish."""
 
     def __init__(self, quick: bool, minutes: float | None) -> None:
-        self.single = 30_000 if quick else 300_000
-        self.packs = 6_000 if quick else 60_000
-        self.receipt_s = 3.0 if quick else 30.0
-        self.overload_minutes = (minutes or 10.0) if not quick else (minutes or 0.08)
-        self.backlog = 100_000 if quick else 1_000_000
+        self.single = 15_000 if quick else 300_000
+        self.packs = 3_000 if quick else 60_000
+        self.receipt_s = 2.0 if quick else 30.0
+        self.overload_minutes = (minutes or 10.0) if not quick else (minutes or 0.06)
+        self.backlog = 50_000 if quick else 1_000_000
 
 
 async def outcome(child: asyncio.subprocess.Process) -> dict[str, Any]:
@@ -133,15 +135,39 @@ async def measure(folder: Path, store: str, sizes: Sizes, say: Callable[[str], N
     return figures
 
 
+async def against_node_red(folder: Path, sizes: Sizes, ours: dict[str, Any], say: Callable[[str], None]) -> Any:
+    """The same loads through Node-RED into InfluxDB; ``ratio`` is how many times more we take."""
+    figures: dict[str, Any] = {}
+    rig = Rig(folder / "rival", "influxdb")
+    try:
+        await rig.start_all()
+        for name, load in (
+            ("one_per_message", rig.load(1, total=sizes.single)),
+            ("packs_of_50", rig.load(50, total=sizes.packs)),
+        ):
+            figures[name] = await rival.measure(rig, load, folder / "node-red", say)
+            figures[name]["ratio"] = round(ours[name]["readings_per_s"] / max(1, figures[name]["readings_per_s"]), 1)
+            say(f"Node-RED, {name}: {figures[name]}")
+    except Problem as problem:
+        say(f"Node-RED could not be measured: {problem}")
+        figures["problem"] = str(problem)
+    finally:
+        rig.end_all()
+    return figures
+
+
 @click.command()
 @click.option("--quick", is_flag=True, help="All of it with small loads, in under a minute.")
 @click.option("--store", "stores", multiple=True, type=click.Choice(STORES), help="Only this store.")
-@click.option("--minutes", type=click.FloatRange(0, 600), help="Minutes of overload.  [default: 10; --quick: 0.08]")
+@click.option("--minutes", type=click.FloatRange(0, 600), help="Minutes of overload.  [default: 10; --quick: 0.06]")
+@click.option("--rival", "against", type=click.Choice(["node-red"]), help="The same load through Node-RED as well.")
 @click.option("--json", "as_json", is_flag=True, help="Only the JSON object on standard output.")
 @click.option(
     "--keep", type=click.Path(path_type=Path, file_okay=False), help="Keep all files and logs in this folder."
 )
-def command(quick: bool, stores: tuple[str, ...], minutes: float | None, as_json: bool, keep: Path | None) -> None:
+def command(
+    quick: bool, stores: tuple[str, ...], minutes: float | None, against: str | None, as_json: bool, keep: Path | None
+) -> None:
     """Measure messages/s, readings/s, receipts, overload and backlog, on SQLite and on InfluxDB."""
     folder = (keep or Path(tempfile.mkdtemp(prefix="keng-bench-"))).absolute()
 
@@ -151,6 +177,8 @@ def command(quick: bool, stores: tuple[str, ...], minutes: float | None, as_json
     try:
         sizes = Sizes(quick, minutes)
         figures = {store: asyncio.run(measure(folder, store, sizes, say)) for store in stores or STORES}
+        if against and "influxdb" in figures:
+            figures["node_red"] = asyncio.run(against_node_red(folder, sizes, figures["influxdb"], say))
         click.echo(json.dumps(figures))
     finally:
         if keep is None:

@@ -75,13 +75,14 @@ class Rig:
 
     def __init__(self, folder: Path, store: str) -> None:
         self.folder, self.store = folder, store
-        self.port, self._influx_port = free_port(), free_port()
+        self.port, self.influx_port = free_port(), free_port()
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._floods: list[asyncio.subprocess.Process] = []
         self._runs = 0
         if store == "sqlite":
             self.url = f"sqlite:///{folder / 'readings.sqlite'}"
         else:
-            self.url = f"http://127.0.0.1:{self._influx_port}/keng"
+            self.url = f"http://127.0.0.1:{self.influx_port}/keng"
         folder.mkdir(parents=True, exist_ok=True)
         provision(folder / "credentials", commune=COMMUNE, nodes=[NODE], replicas=4)
 
@@ -95,6 +96,10 @@ class Rig:
             command = self._influxd()
         else:
             command = [sys.executable, "-m", "keng", "ingest", "run", "--settings", str(self._settings(name))]
+        self.start_other(name, command)
+
+    def start_other(self, name: str, command: list[str]) -> None:
+        """Start a process of one's own under this rig; its output goes into ``name.log``."""
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
@@ -107,7 +112,7 @@ class Rig:
         home = self.folder / "influxdb"
         home.mkdir(exist_ok=True)
         config = home / "influxdb.conf"
-        config.write_text(_INFLUX.format(home=home, port=self._influx_port, rpc=free_port()), encoding="utf-8")
+        config.write_text(_INFLUX.format(home=home, port=self.influx_port, rpc=free_port()), encoding="utf-8")
         return [program, "-config", str(config)]
 
     def _settings(self, name: str) -> Path:
@@ -136,7 +141,7 @@ class Rig:
 
     def _influx_answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._influx_port}/ping", timeout=1) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.influx_port}/ping", timeout=1) as answer:
                 return bool(answer.status == 204)
         except OSError:
             return False
@@ -174,6 +179,9 @@ class Rig:
             self.end(name)
 
     def end_all(self) -> None:
+        for flood in self._floods:
+            if flood.returncode is None:
+                flood.kill()
         self.end_ingest()
         for name in list(self.processes):
             self.end(name)
@@ -198,6 +206,7 @@ class Rig:
         child = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "keng.bench.flood", json.dumps(load._asdict()), stdout=asyncio.subprocess.PIPE
         )
+        self._floods.append(child)
         return child
 
     def counts(self) -> dict[str, int]:
