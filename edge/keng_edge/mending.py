@@ -14,10 +14,10 @@ import sqlite3
 from collections.abc import Collection, Iterator
 
 from keng_contracts.telemetry import Clock, Flag
+from keng_edge.outbox_file import PLAIN
 from keng_edge.timeline import Stamp, moved
 
-#: As in ``outbox``: the bit that is set for telemetry, and the place of the run in an id.
-_PLAIN = 1 << 62
+#: The place of the run in an id, as in ``outbox``.
 _RUN = 32
 #: Packs that are in memory at a time.
 _STEP = 200
@@ -53,7 +53,7 @@ def _places(db: sqlite3.Connection, machine: str, now: Stamp) -> dict[int, tuple
         for name, first, last in db.execute(
             f"SELECT machine, min({_HEAD}), max({_HEAD} + {_LAST}) FROM held JOIN boots "
             "ON run = (id & ~?) >> ? GROUP BY machine",
-            (_PLAIN, _RUN),
+            (PLAIN, _RUN),
         )
     }
     for run, name in db.execute("SELECT run, machine FROM boots ORDER BY run DESC"):
@@ -80,7 +80,7 @@ def move(db: sqlite3.Connection, run: int, now: Stamp, sent: Collection[int]) ->
 
 
 def _unknown(db: sqlite3.Connection, run: int) -> Iterator[tuple[int, int, int, bytes, float]]:
-    for kind in (0, _PLAIN):
+    for kind in (0, PLAIN):
         after, end = (kind | run << _RUN) - 1, kind | (run + 1) << _RUN
         while rows := db.execute(
             f"SELECT id, readings, first_ms, payload, {_HEAD} FROM packs WHERE id > ? AND id < ? "
@@ -92,4 +92,4 @@ def _unknown(db: sqlite3.Connection, run: int) -> Iterator[tuple[int, int, int, 
 
 
 def _run(id_: int) -> int:
-    return (id_ & ~_PLAIN) >> _RUN
+    return (id_ & ~PLAIN) >> _RUN

@@ -26,23 +26,51 @@ All calls block; one thread at a time.
 from __future__ import annotations
 
 import contextlib
-import logging
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from keng_contracts.receipts import Receipt
 from keng_contracts.telemetry import Clock, Pack, Reading, encode
 from keng_edge import mending
+from keng_edge.outbox_file import (
+    PLAIN,
+    Depth,
+    OutboxDamaged,
+    OutboxUnavailable,
+    damaged,
+    depth_of,
+    inspect,
+    ledger_of,
+    oldest_of,
+    one,
+    pragma,
+    quarantine,
+    translated,
+    used,
+)
 from keng_edge.timeline import Stamp, impossible
 
-log = logging.getLogger(__name__)
+__all__ = [
+    "MAX_PACK_READINGS",
+    "Batch",
+    "Boot",
+    "Depth",
+    "Outbox",
+    "OutboxDamaged",
+    "OutboxUnavailable",
+    "Settled",
+    "Stored",
+    "damaged",
+    "inspect",
+    "open_outbox",
+    "quarantine",
+]
 
 #: Most readings in one pack, so that it stays some tens of kilobytes.
 MAX_PACK_READINGS = 500
-_PLAIN = 1 << 62
 _RUN = 32
 _SEQ = (1 << _RUN) - 1
 #: Rows that are dropped at a time when the outbox is full.
@@ -59,29 +87,8 @@ CREATE TABLE IF NOT EXISTS ledger (series TEXT PRIMARY KEY, readings INTEGER) WI
 CREATE TABLE IF NOT EXISTS totals (name TEXT PRIMARY KEY, readings INTEGER) WITHOUT ROWID;
 """
 
-#: Primary result codes (sqlite.org/rescode.html) of a disk that does not take or give now …
-_UNAVAILABLE = {
-    sqlite3.SQLITE_FULL: "the disk is full",
-    sqlite3.SQLITE_IOERR: "the disk fails",
-    sqlite3.SQLITE_READONLY: "the disk is read-only",
-    sqlite3.SQLITE_CANTOPEN: "the file can't be opened",
-    sqlite3.SQLITE_BUSY: "another program holds the file",
-    sqlite3.SQLITE_NOMEM: "no memory is left",
-}
-#: … and of a file that will never be right again.
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-
-
 #: Ids of packs that are gone, with how many readings each had.
 Gone = list[tuple[int, int]]
-
-
-class OutboxUnavailable(Exception):
-    """The disk does not take or give now. Nothing was changed; it may work later."""
-
-
-class OutboxDamaged(Exception):
-    """The file is no outbox any more."""
 
 
 class Boot:
@@ -123,23 +130,6 @@ class Settled(NamedTuple):
     dead: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Depth:
-    """What the outbox holds, and what became of the rest. All but ``packs``, ``bytes`` and time count readings.
-
-    ``waiting`` of the readings can't be sent before the clock is known.
-    """
-
-    packs: int = 0
-    readings: int = 0
-    waiting: int = 0
-    oldest_ms: int | None = None
-    bytes: int = 0
-    committed: int = 0
-    dropped: int = 0
-    dead: int = 0
-
-
 class Outbox:
     """The outbox in ``path`` for one run of the agent. Raises OutboxDamaged, OutboxUnavailable."""
 
@@ -147,10 +137,10 @@ class Outbox:
         self._boot = boot
         self._max_bytes = max_bytes
         self._max_age_ms = max_age_ms
-        with _translated():
+        with translated():
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1.0)
         try:
-            with _translated():
+            with translated():
                 self._prepare()
         except BaseException:
             self._db.close()
@@ -160,11 +150,11 @@ class Outbox:
         for row in self._db.execute("PRAGMA quick_check(1)"):
             if row[0] != "ok":
                 raise OutboxDamaged(row[0])
-        if _pragma(self._db, "page_count") and _pragma(self._db, "application_id") != _APPLICATION_ID:
+        if pragma(self._db, "page_count") and pragma(self._db, "application_id") != _APPLICATION_ID:
             raise OutboxDamaged("it is no outbox of this program")
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA journal_size_limit = 4194304")
-        self._page = _pragma(self._db, "page_size")
+        self._page = pragma(self._db, "page_size")
         with self._transaction(sync=True):
             self._db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
             for statement in _SCHEMA.split(";"):
@@ -172,11 +162,11 @@ class Outbox:
             if "machine" not in [row[1] for row in self._db.execute("PRAGMA table_info(boots)")]:
                 self._db.execute("ALTER TABLE boots ADD COLUMN machine TEXT")
             runs = "SELECT DISTINCT (id & ~?1) >> ?2 AS run FROM (SELECT id FROM packs UNION ALL SELECT id FROM held)"
-            newest = self._one(f"SELECT max(run) FROM ({runs})", _PLAIN, _RUN) or 0
-            self._db.execute(f"DELETE FROM boots WHERE run NOT IN ({runs})", (_PLAIN, _RUN))
+            newest = self._one(f"SELECT max(run) FROM ({runs})", PLAIN, _RUN) or 0
+            self._db.execute(f"DELETE FROM boots WHERE run NOT IN ({runs})", (PLAIN, _RUN))
             self._run = newest + 1
             self._db.execute("INSERT INTO boots VALUES (?, ?, ?)", (self._run, self._boot.id, self._boot.machine))
-        self.depth = _depth(self._db)
+        self.depth = depth_of(self._db)
 
     def close(self) -> None:
         with contextlib.suppress(sqlite3.Error):
@@ -193,7 +183,7 @@ class Outbox:
         dropped elsewhere and are counted here. A pack for which there is no room is dropped and not returned.
         """
         made: list[Stored] = []
-        with _translated(), self._transaction(sync):
+        with translated(), self._transaction(sync):
             depth = self._count(self.depth, "dropped", lost)
             for batch in batches:
                 self._enter(batch.readings)
@@ -206,7 +196,7 @@ class Outbox:
                     if not fits:
                         depth = self._count(depth, "dropped", len(part))
                         continue
-                    stored = Stored((0 if batch.alarm else _PLAIN) | self._run << _RUN | pack.seq, payload)
+                    stored = Stored((0 if batch.alarm else PLAIN) | self._run << _RUN | pack.seq, payload)
                     waits = batch.stamp is not None and impossible(pack)
                     self._insert("held" if waits else "packs", stored.id, pack, payload)
                     depth = replace(depth, packs=depth.packs + 1, readings=depth.readings + len(part))
@@ -253,10 +243,8 @@ class Outbox:
         needed = size + 2 * self._page  # its row may open a leaf, and a page of the tree above it
         while self._used() + needed > self._max_bytes:
             for which in (">=", "<") if alarm else (">=",):  # telemetry, then alarms; what is held is the newest
-                dropped = self._delete(f"id {which} ? ORDER BY id LIMIT ?", (_PLAIN, _DROP_STEP))
-                held = (
-                    [] if dropped else self._delete(f"id {which} ? ORDER BY id LIMIT ?", (_PLAIN, _DROP_STEP), "held")
-                )
+                dropped = self._delete(f"id {which} ? ORDER BY id LIMIT ?", (PLAIN, _DROP_STEP))
+                held = [] if dropped else self._delete(f"id {which} ? ORDER BY id LIMIT ?", (PLAIN, _DROP_STEP), "held")
                 if dropped or held:
                     break
             else:
@@ -283,7 +271,7 @@ class Outbox:
         for which in ("id >= ?1", "id < ?1"):  # each kind lies in the order of its making: the first are the oldest
             first = f"SELECT id, first_ms FROM packs WHERE {which} ORDER BY id LIMIT ?2"
             old = f"id IN (SELECT id FROM ({first}) WHERE first_ms < ?3)"
-            depth = self._dropped(depth, self._delete(old, (_PLAIN, _DROP_STEP, oldest_ms)), [])
+            depth = self._dropped(depth, self._delete(old, (PLAIN, _DROP_STEP, oldest_ms)), [])
         return depth
 
     # -- time ---------------------------------------------------------------------------------------------------
@@ -293,17 +281,17 @@ class Outbox:
 
         Packs in ``sent`` may already be in the store and stay as they are.
         """
-        with _translated(), self._transaction(sync=True):
+        with translated(), self._transaction(sync=True):
             count = mending.release(self._db, self._boot.machine, now)
             count += mending.move(self._db, self._run, now, sent)
-            self.depth = _depth(self._db)
+            self.depth = depth_of(self._db)
         return count
 
     # -- out ----------------------------------------------------------------------------------------------------
 
     def next_batch(self, limit: int, exclude: Collection[int] = ()) -> list[Stored]:
         """The first packs in the order of sending but those in ``exclude``: alarms first, then oldest first."""
-        with _translated():
+        with translated():
             rows = self._db.execute("SELECT id FROM packs ORDER BY id LIMIT ?", (limit + len(exclude),))
             ids = [id_ for (id_,) in rows if id_ not in exclude][:limit]
             return [Stored(id_, self._one("SELECT payload FROM packs WHERE id = ?", id_)) for id_ in ids]
@@ -312,7 +300,7 @@ class Outbox:
         """Let go of the packs that these receipts name, of this run or an earlier one."""
         ids: list[int] = []
         reasons: list[str] = []
-        with _translated(), self._transaction(sync=False):
+        with translated(), self._transaction(sync=False):
             depth = self.depth
             for receipt in receipts:
                 run = self._one("SELECT run FROM boots WHERE boot = ?", receipt.boot)
@@ -332,7 +320,7 @@ class Outbox:
     def _take(self, run: int, first: int, last: int) -> Iterator[tuple[int, int]]:
         if first > _SEQ:
             return
-        for priority in (0, _PLAIN):
+        for priority in (0, PLAIN):
             base = priority | run << _RUN
             yield from self._delete("id BETWEEN ? AND ?", (base | first, base | min(last, _SEQ)))
 
@@ -346,17 +334,17 @@ class Outbox:
 
     def ledger(self) -> dict[str, int]:
         """How many readings of each series were ever committed."""
-        with _translated():
-            return _ledger(self._db)
+        with translated():
+            return ledger_of(self._db)
 
     def _measured(self, depth: Depth) -> Depth:
-        return replace(depth, oldest_ms=_oldest_ms(self._db), bytes=self._used())
+        return replace(depth, oldest_ms=oldest_of(self._db), bytes=self._used())
 
     def _used(self) -> int:
-        return _used(self._db)
+        return used(self._db)
 
     def _one(self, query: str, *values: object) -> Any:
-        return _one(self._db, query, *values)
+        return one(self._db, query, *values)
 
     @contextlib.contextmanager
     def _transaction(self, sync: bool) -> Iterator[None]:
@@ -371,69 +359,6 @@ class Outbox:
             raise
 
 
-def _depth(db: sqlite3.Connection) -> Depth:
-    count = "SELECT count(*), coalesce(sum(readings), 0) FROM"
-    packs, readings = db.execute(f"{count} packs").fetchone()
-    held, waiting = db.execute(f"{count} held").fetchone() if _has_held(db) else (0, 0)
-    totals = dict(db.execute("SELECT name, readings FROM totals"))
-    return Depth(
-        packs=packs + held,
-        readings=readings + waiting,
-        waiting=waiting,
-        oldest_ms=_oldest_ms(db),
-        bytes=_used(db),
-        committed=sum(_ledger(db).values()),
-        dropped=totals.get("dropped", 0),
-        dead=totals.get("dead", 0),
-    )
-
-
-def _has_held(db: sqlite3.Connection) -> bool:
-    """An outbox that an older agent left behind has no such table yet when it is only looked at."""
-    return bool(_one(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'held'"))
-
-
-def _oldest_ms(db: sqlite3.Connection) -> int | None:
-    heads = db.execute(
-        "SELECT first_ms FROM (SELECT first_ms FROM packs WHERE id < ?1 ORDER BY id LIMIT 1) "
-        "UNION ALL SELECT first_ms FROM (SELECT first_ms FROM packs WHERE id >= ?1 ORDER BY id LIMIT 1)",
-        (_PLAIN,),
-    )
-    return min((ms for (ms,) in heads), default=None)
-
-
-def _ledger(db: sqlite3.Connection) -> dict[str, int]:
-    return dict(db.execute("SELECT series, readings FROM ledger ORDER BY series"))
-
-
-def _used(db: sqlite3.Connection) -> int:
-    pages = _pragma(db, "page_count") - _pragma(db, "freelist_count")
-    return pages * _pragma(db, "page_size")
-
-
-def _pragma(db: sqlite3.Connection, name: str) -> int:
-    return int(_one(db, f"PRAGMA {name}"))
-
-
-def _one(db: sqlite3.Connection, query: str, *values: object) -> Any:
-    row = db.execute(query, values).fetchone()
-    return None if row is None else row[0]
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    """SQLite's errors as what they mean here; any other error is ours and stays as it is."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in _DAMAGED:
-            raise OutboxDamaged(str(error)) from error
-        if code in _UNAVAILABLE:
-            raise OutboxUnavailable(_UNAVAILABLE[code]) from error
-        raise
-
-
 def open_outbox(path: Path, boot: Boot, max_bytes: int, stamp: str, max_age_ms: int | None = None) -> Outbox:
     """Open the outbox; a damaged one is moved to ``<path>.damaged-<stamp>`` and a new one begun."""
     try:
@@ -441,27 +366,3 @@ def open_outbox(path: Path, boot: Boot, max_bytes: int, stamp: str, max_age_ms: 
     except OutboxDamaged as error:
         quarantine(path, stamp, str(error))
         return Outbox(path, boot, max_bytes, max_age_ms)
-
-
-def quarantine(path: Path, stamp: str, why: str) -> None:
-    """Move a damaged outbox aside with its journal, for someone to look at."""
-    try:
-        for suffix in ("", "-wal", "-shm"):
-            file = path.with_name(path.name + suffix)
-            if file.exists():
-                file.rename(path.with_name(f"{path.name}.damaged-{stamp}{suffix}"))
-    except OSError as error:
-        raise OutboxUnavailable(f"the outbox is damaged and can't be moved aside ({error.strerror})") from None
-    log.error("the outbox was damaged (%s); it is kept as %s.damaged-%s, and a new one begun", why, path, stamp)
-
-
-def damaged(path: Path) -> list[Path]:
-    """The outboxes that were moved aside and still lie there, oldest first."""
-    files = path.parent.glob(f"{path.name}.damaged-*")
-    return sorted(file for file in files if not file.name.endswith(("-wal", "-shm")))
-
-
-def inspect(path: Path) -> tuple[Depth, dict[str, int]]:
-    """Depth and ledger of an outbox, read beside a running agent. Raises as :class:`Outbox` does."""
-    with _translated(), contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
-        return _depth(db), _ledger(db)
