@@ -21,10 +21,9 @@ level: nothing is ever lowered on the strength of data that did not come. Loweri
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple
-
-from pydantic import BaseModel, ConfigDict
 
 from keng_contracts.registry import HazardRule
 
@@ -36,25 +35,23 @@ class Change(StrEnum):
     LOWERED = "lowered"
 
 
-class Run(BaseModel):
+@dataclass(frozen=True, slots=True)
+class Run:
     """Samples in a row at or above one threshold."""
-
-    model_config = ConfigDict(frozen=True)
 
     count: int
     first_ms: int
 
 
-class State(BaseModel):
+@dataclass(frozen=True, slots=True)
+class State:
     """All that the machine remembers of a gauge; it is kept on disk as it is, so that a restart loses no count."""
-
-    model_config = ConfigDict(frozen=True)
 
     level: int = 0
     episode: int = 0
     peak_level: int = 0
     last_ms: int = 0
-    rising: dict[int, Run] = {}
+    rising: Mapping[int, Run] = field(default_factory=dict)
     falling_since_ms: int | None = None
 
 
@@ -84,7 +81,7 @@ def step(
     if time_ms <= state.last_ms:
         return state, None
     if state.last_ms and time_ms - state.last_ms > rule.raise_window_s * 1000:
-        state = state.model_copy(update={"rising": {}, "falling_since_ms": None})
+        state = replace(state, rising={}, falling_since_ms=None)
 
     rising: dict[int, Run] = {}
     for level, threshold in thresholds.items():
@@ -107,16 +104,15 @@ def step(
     falling = _falling(state, time_ms, value, thresholds, rule)
     if falling is not None and time_ms - falling >= rule.clear_after_s * 1000:
         lower = max((level for level in thresholds if level < state.level), default=0)
-        after = state.model_copy(
-            update={
-                "level": lower,
-                "last_ms": time_ms,
-                "rising": {},
-                "falling_since_ms": time_ms if lower and value < thresholds[lower] - rule.dead_band else None,
-            }
+        after = replace(
+            state,
+            level=lower,
+            last_ms=time_ms,
+            rising={},
+            falling_since_ms=time_ms if lower and value < thresholds[lower] - rule.dead_band else None,
         )
         return after, Transition(Change.LOWERED, state.level, lower, time_ms, value)
-    return state.model_copy(update={"last_ms": time_ms, "rising": rising, "falling_since_ms": falling}), None
+    return State(state.level, state.episode, state.peak_level, time_ms, rising, falling), None
 
 
 def _confirmed(run: Run, time_ms: int, rule: HazardRule) -> bool:

@@ -14,11 +14,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from pydantic import TypeAdapter
+
 from keng_alerts.hazard import State
 from keng_contracts.alerts import AlertDocument
 from keng_contracts.errors import Problem
 from keng_signals.quality import Window
 
+#: The state of a gauge as it is written down.
+STATE = TypeAdapter(State)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS gauge (series TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS quality (series TEXT PRIMARY KEY, window TEXT NOT NULL) WITHOUT ROWID;
@@ -69,7 +73,7 @@ class Memory:
 
     def states(self) -> dict[str, State]:
         """The state of every gauge, by series."""
-        return {s: State.model_validate_json(t) for s, t in self._db.execute("SELECT series, state FROM gauge")}
+        return {s: STATE.validate_json(t) for s, t in self._db.execute("SELECT series, state FROM gauge")}
 
     def windows(self) -> dict[str, Window]:
         """The window of every gauge's quality control, by series."""
@@ -108,7 +112,7 @@ class Memory:
         try:
             self._db.executemany(
                 "INSERT INTO gauge VALUES (?, ?) ON CONFLICT (series) DO UPDATE SET state = excluded.state",
-                [(series, state.model_dump_json()) for series, state in states.items()],
+                [(series, STATE.dump_json(state).decode()) for series, state in states.items()],
             )
             self._db.executemany(
                 "INSERT INTO quality VALUES (?, ?) ON CONFLICT (series) DO UPDATE SET window = excluded.window",

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keng_alerts.hazard import Change, State, Transition, step
+from keng_alerts.memory import STATE
 from keng_contracts.registry import HazardRule
 
 PHU_OC = {1: 1.5, 2: 3.0, 3: 4.5}
@@ -115,7 +116,7 @@ def test_replaying_gives_the_same_decisions(feed: list[tuple[float, float]]) -> 
 @given(samples, st.integers(0, 60))
 def test_a_restart_from_disk_changes_no_decision(feed: list[tuple[float, float]], cut: int) -> None:
     state, before = run(feed[:cut])
-    state, after = run(feed[cut:], State.model_validate_json(state.model_dump_json()))
+    state, after = run(feed[cut:], STATE.validate_json(STATE.dump_json(state)))
     assert (state, before + after) == run(feed)
 
 

@@ -27,6 +27,23 @@ class Delivery(StrEnum):
     FAILED = "failed"
 
 
+class Forecast(BaseModel):
+    """When the next level is expected by the rate of rise: for operators, never the ground of a siren.
+
+    Times are ms since 1970 UTC. ``made_ms`` is that of the newest sample it rests on; ``latest_ms`` is None where a rise
+    that slows might not get there at all. ``rate_per_h`` is in the alert's unit.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    level: int = Field(ge=1, le=4)
+    made_ms: int
+    expected_ms: int
+    earliest_ms: int
+    latest_ms: int | None = None
+    rate_per_h: float
+
+
 class AlertDocument(BaseModel):
     """``id`` is the gauge's slug, ``episode`` counts its floods, ``level`` 0 is normal.
 
