@@ -83,7 +83,7 @@ def test_what_came_after_the_start_is_for_the_next_run(source: Store, store: Sto
 
 
 def test_roll_ups_of_removed_rows_come_along_and_stay_final(source: Store, store: Store, clock: Clock) -> None:
-    rows = rows_of(LEVEL, 60 * 24, start_ms=bucket_of(clock.now_ms()) - 61 * DAY_MS, step_ms=60 * 60_000)
+    rows = rows_of(LEVEL, 20 * 24, start_ms=bucket_of(clock.now_ms()) - 61 * DAY_MS, step_ms=180 * 60_000)
     only_old = rows_of(RAIN, 5, start_ms=bucket_of(clock.now_ms()) - 61 * DAY_MS)
     source.write(rows + only_old)
     keeping = Maintenance(source, RollupSettings(raw_days=10))
@@ -105,7 +105,7 @@ def test_roll_ups_of_removed_rows_come_along_and_stay_final(source: Store, store
 def test_a_copy_that_was_killed_goes_on_where_it_stopped(
     source: Store, settings: StoreSettings, tmp_path: Path
 ) -> None:
-    rows = [row for n in range(8) for row in rows_of(f"quang-tho/phu-oc/q{n}", 8000)]
+    rows = [row for n in range(8) for row in rows_of(f"quang-tho/phu-oc/q{n}", 5000)]
     source.write(rows)
     command = [sys.executable, "-c", _COMMAND, "copy", f"sqlite:///{tmp_path}/source.sqlite", settings.url]
     with closing(open_store(settings)) as target:
@@ -126,7 +126,7 @@ def test_a_copy_that_was_killed_goes_on_where_it_stopped(
 def test_roll_ups_that_were_killed_are_finished_by_the_next(settings: StoreSettings, tmp_path: Path) -> None:
     late = Clock()
     late.pass_minutes(-60)  # what was written an hour ago has settled
-    rows = [row for n in range(4) for row in rows_of(f"quang-tho/phu-oc/q{n}", 8000)]
+    rows = [row for n in range(4) for row in rows_of(f"quang-tho/phu-oc/q{n}", 5000)]
     with closing(open_store(settings, now_ns=late.now_ns)) as store:
         store.write(rows)
     command = [sys.executable, "-c", _COMMAND, "rollup", "--store", settings.url, "--raw-days", "0"]
@@ -140,7 +140,7 @@ def test_roll_ups_that_were_killed_are_finished_by_the_next(settings: StoreSetti
         for series in sorted({row.series for row in rows}):
             whole = Maintenance(store, RollupSettings(raw_days=0))
             before = {r: store.rollups(series, r, 0, END) for r in Resolution}
-            assert sum(one.count for one in before[Resolution.TEN_MINUTES]) == 8000
-            assert sum(one.count for one in before[Resolution.DAY]) == 8000
-            whole.again(series, NOON, NOON + 8000 * 60_000)
+            assert sum(one.count for one in before[Resolution.TEN_MINUTES]) == 5000
+            assert sum(one.count for one in before[Resolution.DAY]) == 5000
+            whole.again(series, NOON, NOON + 5000 * 60_000)
             assert before == {r: store.rollups(series, r, 0, END) for r in Resolution}
