@@ -145,6 +145,7 @@ def run(
                 journal_path=journal,
                 begin=begin == "now",
                 radio=radio,
+                lines=[(line, PtyPort(folder / line.name, line.baud)) for line in plan.lines],
                 ready_fd=ready_fd,
             )
         )

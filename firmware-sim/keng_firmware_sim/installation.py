@@ -109,24 +109,43 @@ class RadioSpec(_Strict):
     interval_s: float = Field(600.0, ge=0.05)
 
 
+class LineSensorSpec(_Strict):
+    name: str = Field(pattern=_NAME)
+    address: str = Field("0", pattern=r"^[0-9A-Za-z]{1,5}$", description="of SDI-12, or the number of a LoRa node")
+    key: str = Field(
+        "00" * 16, pattern=r"^[0-9a-f]{32}$", description="of a LoRa node: no secret, it is a simulated one"
+    )
+
+
+class LineSpec(_Strict):
+    """One line that is not Modbus, a port of that name. ``interval_s`` is how often its sensors speak unasked."""
+
+    name: str = Field(pattern=_NAME)
+    kind: Literal["text", "sdi12", "e22", "rak3172"]
+    baud: int = Field(9600, ge=300, le=4_000_000)
+    interval_s: float = Field(1.0, ge=0.05)
+    sensors: list[LineSensorSpec] = Field(min_length=1)
+
+
 class Installation(_Strict):
     schema_: Literal["keng.installation/1"] = Field(alias="schema")
     title: str = ""
     buses: list[BusSpec] = []
     lorawan: list[RadioSpec] = []
+    lines: list[LineSpec] = []
 
     @model_validator(mode="after")
     def _names(self) -> Self:
         for what, names in (
-            ("bus", [bus.name for bus in self.buses]),
+            ("bus", [bus.name for bus in self.buses] + [line.name for line in self.lines]),
             ("slave", [slave.name for bus in self.buses for slave in bus.slaves]),
             ("device", [device.name for device in self.lorawan]),
             ("DevEUI", [device.dev_eui for device in self.lorawan]),
         ):
             if twice := {name for name in names if names.count(name) > 1}:
                 raise ValueError(f"{what} {', '.join(sorted(twice))} is there twice")
-        if not self.buses and not self.lorawan:
-            raise ValueError("there is neither a bus nor a LoRaWAN device")
+        if not self.buses and not self.lorawan and not self.lines:
+            raise ValueError("there is neither a bus nor another line nor a LoRaWAN device")
         return self
 
 

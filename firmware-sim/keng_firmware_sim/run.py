@@ -7,16 +7,18 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
 from keng_contracts.errors import Problem
 from keng_firmware_sim import control, orders
+from keng_firmware_sim.installation import LineSpec
 from keng_firmware_sim.ports import Port
 from keng_firmware_sim.radio import Radio
 from keng_firmware_sim.simulation import Sending, Simulation
+from keng_firmware_sim.speak import Speaker
 from keng_runtime import service
 from keng_runtime.clock import now_ms
 
@@ -62,6 +64,7 @@ async def run(
     journal_path: Path | None = None,
     begin: bool = True,
     radio: Radio | None = None,
+    lines: Sequence[tuple[LineSpec, Port]] = (),
     ready_fd: int | None = None,
 ) -> None:
     """Simulate until ``stop`` is set. ``ports`` has one for each bus of the simulation.
@@ -84,7 +87,14 @@ async def run(
         return simulation.obey(order, loop.time())
 
     listener: asyncio.Server | None = None
+    speakers = [Speaker(spec, port, simulation, journal.write) for spec, port in lines]
+    speaking: list[asyncio.Task[None]] = []
     try:
+        for speaker in speakers:
+            await speaker.port.open(speaker.hear)
+            speaking.append(asyncio.create_task(speaker.speak()))
+            names = ", ".join(f"{one.address} {one.name}" for one in speaker.spec.sensors)
+            print(f"{speaker.spec.name}  {speaker.port.where}  {speaker.spec.kind}  {names}", flush=True)
         for name, port in ports.items():
             await port.open(partial(hear, name, port))
             print(describe(simulation, name, port), flush=True)
@@ -97,7 +107,9 @@ async def run(
         _say_ready(ready_fd)
         await stop.wait()
     finally:
-        for port in ports.values():
+        for task in speaking:
+            task.cancel()
+        for port in (*ports.values(), *(port for _, port in lines)):
             port.close()
         if radio is not None:
             radio.close()

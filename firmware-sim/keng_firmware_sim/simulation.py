@@ -127,7 +127,7 @@ class Simulation:
             if self._begin_on_read:
                 self.timeline.begin(now_s)
             scenario_s = self.timeline.at(now_s)
-            answer = slave.answer(frame, now_s, self._read(slave.name, now_s))
+            answer = slave.answer(frame, now_s, self.read(slave.name, now_s))
             if answer is not None:
                 due_s = bus.due_s(frame, answer.data, now_s, slave.baud)
                 sendings.append(Sending(due_s, answer.data, self._record(bus, slave, frame, answer, scenario_s)))
@@ -140,7 +140,7 @@ class Simulation:
                 self.timeline.begin(now_s)
             case orders.Fault():
                 slave = self._slave(order.slave)
-                slave.order(order.fault(), now_s, self._read(slave.name, now_s))
+                slave.order(order.fault(), now_s, self.read(slave.name, now_s))
             case orders.Off():
                 chosen = [self._slave(order.slave)] if order.slave else list(self.slaves.values())
                 return {"ended": sum(slave.clear(order.kind) for slave in chosen)}
@@ -163,7 +163,7 @@ class Simulation:
 
     def uplink(self, device: RadioSpec, count: int, now_s: float, wall_ms: int) -> Uplink:
         """What a LoRaWAN device sends now, as ChirpStack publishes it."""
-        payload, values = lorawan.payload(device.model, self._read(device.name, now_s))
+        payload, values = lorawan.payload(device.model, self.read(device.name, now_s))
         record = {
             "lorawan": device.dev_eui,
             "name": device.name,
@@ -176,7 +176,8 @@ class Simulation:
         topic = f"application/{lorawan.APPLICATION}/device/{device.dev_eui}/event/up"
         return Uplink(topic, lorawan.event(device.dev_eui, device.name, device.model, payload, count, wall_ms), record)
 
-    def _read(self, name: str, now_s: float) -> Read:
+    def read(self, name: str, now_s: float) -> Read:
+        """The quantities as the instrument of that name reads them now."""
         scenario_s = self.timeline.at(now_s)
         holding = self._holding(now_s)
         return lambda q: holding[q] if q in holding else self.world.value(q, scenario_s, name)
