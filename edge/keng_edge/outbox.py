@@ -152,11 +152,12 @@ class Outbox:
                 raise OutboxDamaged(row[0])
         if pragma(self._db, "page_count") and pragma(self._db, "application_id") != _APPLICATION_ID:
             raise OutboxDamaged("it is no outbox of this program")
+        # Before anything else is in the file: a power cut right after this must not leave one that nobody knows.
+        self._db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA journal_size_limit = 4194304")
         self._page = pragma(self._db, "page_size")
         with self._transaction(sync=True):
-            self._db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
             for statement in _SCHEMA.split(";"):
                 self._db.execute(statement)
             if "machine" not in [row[1] for row in self._db.execute("PRAGMA table_info(boots)")]:
