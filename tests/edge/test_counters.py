@@ -14,6 +14,12 @@ from keng_edge.pipeline import Raw, Sample
 from keng_edge.plan import plan
 from keng_edge.settings import EdgeSettings
 from keng_edge.tally import Tally, rules
+from keng_firmware_sim import orders
+from keng_firmware_sim.faults import Kind
+from tests.support.broker import RunningBroker
+from tests.support.edge import bus, ingest, slave, start_edge
+from tests.support.processes import until
+from tests.support.simulator import Simulator
 
 RULES = {("mua", "rain"): Rule(65_536, 18_000, frozenset({-32_768}))}
 
@@ -70,6 +76,29 @@ def test_totals_are_kept_over_restarts(tmp_path: Path) -> None:
     Tally(Counters(RULES), file).apply(sample(65_530, 0))
     assert Tally(Counters(RULES), file).apply(sample(4, 1)).values["rain"].number == 65_540
     assert Tally(Counters(RULES), file).apply(sample(0, 2)).values["rain"].number == 65_540
+
+
+@pytest.mark.system
+async def test_a_gauge_that_reboots_and_an_agent_that_is_killed_lose_no_rain(
+    broker: RunningBroker, tmp_path: Path
+) -> None:
+    with Simulator(tmp_path / "ports", "--lapse", "0") as simulator:
+        lines = bus("bus-song", simulator.port("bus-song"), slave("mua", "xm9505", 2, "phu-oc", 0.1))
+        async with ingest(broker, receipting=True) as hearing:
+
+            def told() -> list[float]:
+                rows = {r.time_ms: r.value for pack in hearing.packs for r in pack.readings}
+                return [rows[time_ms] for time_ms in sorted(rows)]
+
+            simulator.order(orders.Hold(quantity="rain", value=50.0))
+            with start_edge(broker, tmp_path, lines) as edge:
+                await until(lambda: 50.0 in told())
+                edge.kill()
+            simulator.order(orders.Fault(slave="rain", kind=Kind.REBOOT, for_s=0.2))
+            simulator.order(orders.Hold(quantity="rain", value=51.2))
+            with start_edge(broker, tmp_path, lines):
+                await until(lambda: any(value > 50.0 for value in told()))
+        assert told()[-1] == pytest.approx(51.2) and told() == sorted(told())
 
 
 @pytest.mark.parametrize("found", [b"", b"[]", b"{", b'{"mua/rain": 5}', b'{"mua/rain": {"wrap": 1}}', b"\xff"])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keng_contracts.telemetry import Flag
-from keng_edge import pipeline, profiles, schedule, window
+from keng_edge import counters, lorawan, modbus_tcp, payloads, pipeline, profiles, schedule, window
 from keng_edge.pipeline import STEP_BACK_MS, Channel, Pipeline, Raw, Sample
 from keng_edge.schedule import Turn
 from keng_edge.window import Window
@@ -18,7 +18,11 @@ NOW = 1_763_258_400_250
 LEVEL = "quang-tho/phu-oc/level"
 
 
-@pytest.mark.parametrize("module", [pipeline, profiles, schedule, window], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module",
+    [counters, lorawan, modbus_tcp, payloads, pipeline, profiles, schedule, window],
+    ids=lambda module: module.__name__,
+)
 def test_the_examples_in_the_docs_are_true(module: ModuleType) -> None:
     assert doctest.testmod(module) == (0, doctest.testmod(module).attempted)
     assert doctest.testmod(module).attempted > 0

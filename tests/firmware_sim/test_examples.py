@@ -7,10 +7,12 @@ from types import ModuleType
 
 import pytest
 
-from keng_firmware_sim import curves, installation, modbus, orders
+from keng_firmware_sim import curves, gateway, installation, lorawan, modbus, orders
 
 
-@pytest.mark.parametrize("module", [curves, installation, modbus, orders], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [curves, gateway, installation, lorawan, modbus, orders], ids=lambda module: module.__name__
+)
 def test_examples_are_true(module: ModuleType) -> None:
     outcome = doctest.testmod(module)
     assert outcome.attempted and not outcome.failed
