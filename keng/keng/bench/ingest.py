@@ -31,7 +31,7 @@ class Sizes:
         self.single = 15_000 if quick else 300_000
         self.packs = 3_000 if quick else 60_000
         self.receipt_s = 2.0 if quick else 30.0
-        self.overload_minutes = (minutes or 10.0) if not quick else (minutes or 0.06)
+        self.overload_minutes = (0.06 if quick else 10.0) if minutes is None else minutes
         self.backlog = 50_000 if quick else 1_000_000
 
 
