@@ -46,8 +46,8 @@ class Channel:
     """How the raw numbers of one quantity become one series. ``offset`` is in ``unit``.
 
     ``calibration`` lists (from ms since 1970 UTC, offset) in rising order: the last one that has begun is added. With
-    ``average_ms`` one reading tells the mean of that long. A value that differs by less than ``dead_band`` from what was
-    told last is not told, until ``heartbeat_ms`` after that.
+    ``average_ms`` one reading tells the mean of that long. A value that differs by less than ``dead_band`` from what
+    was told last is not told, until ``heartbeat_ms`` after that.
     """
 
     series: str
