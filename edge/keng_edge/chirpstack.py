@@ -24,7 +24,7 @@ from keng_edge.pipeline import Sample
 from keng_edge.plan import PlannedLine
 from keng_edge.sources import Failure, Health, Outcome, Sensor, Source
 from keng_runtime.clock import now_ms
-from keng_runtime.mqtt import Guest, Link
+from keng_runtime.mqtt import Guest, Link, Refused
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class ChirpStack:
         heard = dict.fromkeys((device.id for device in self._devices), time.monotonic())
         async with Link(self._broker, session_expiry_s=SESSION_S) as link, asyncio.TaskGroup() as group:
             group.create_task(self._miss(link, heard))
-            group.create_task(link.subscribe(self._topic))
+            group.create_task(self._subscribe(link))
             async for message in link.messages():
                 outcome = self._uplinks.outcome(message.payload, now_ms(), _eui(message.topic))
                 if outcome is not None:
@@ -101,6 +101,12 @@ class ChirpStack:
                         deliver(outcome.sample)
                     self._health.note(outcome)
                 message.ack()
+
+    async def _subscribe(self, link: Link) -> None:
+        try:
+            await link.subscribe(self._topic)
+        except Refused as refused:  # devices that stay silent say it again
+            log.warning("%s", Problem(str(refused), where=self._topic, todo="allow us to read there"))
 
     async def _miss(self, link: Link, heard: dict[str, float]) -> None:
         """Count as failed whoever is silent for too long, and all while the broker is not there."""
@@ -123,7 +129,7 @@ class ChirpStack:
         found: dict[str, Outcome] = {}
         connected = False
         async with Link(self._broker) as link:
-            with suppress(TimeoutError):
+            with suppress(TimeoutError, Refused):
                 async with asyncio.timeout(self._read_once_s):
                     await link.subscribe(self._topic)
                     connected = True
