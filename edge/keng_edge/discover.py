@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import digits
 
 from keng_edge.modbus import Line
 from keng_edge.plan import SHIPPED, load_profile
@@ -126,7 +127,8 @@ async def _fitting(line: Line, address: int, profiles: dict[str, AnyProfile]) ->
 
 
 async def sdi12(port: str, profiles: dict[str, AnyProfile], say: Say) -> list[Found]:
-    """Ask ``?!`` (who is there, when it is one alone), then each address from 0 to 9 for what it is (``aI!``)."""
+    """Ask ``?!`` (who is there, if it is one alone), then each address for what it is (``aI!``): 0 to 9, and a
+    letter where it answered alone."""
     fits = [name for name, profile in profiles.items() if isinstance(profile, Sdi12Profile)]
     found: list[Found] = []
     parity: Parity
@@ -135,7 +137,8 @@ async def sdi12(port: str, profiles: dict[str, AnyProfile], say: Say) -> list[Fo
         async with opened(line):
             say(f"SDI-12 {baud}, ?!")
             alone = await _alone(line)
-            for address in [alone] if alone else "0123456789":
+            # Two that answer at once are garbled, or look like one: so the digits are asked always.
+            for address in digits + alone.strip(digits):
                 say(f"SDI-12 {baud}, address {address}")
                 try:
                     says = await line.ask(address, "I", tries=1)
@@ -159,7 +162,7 @@ async def _alone(line: Sdi12Line) -> str:
     line.write(b"?!")
     await _hear(line, ANSWER_S)
     answers = [bytes(byte & 0x7F for byte in part) for part in line.heard.split(b"\r\n")[:-1]]
-    last = answers[-1].rpartition(b"!")[2].lstrip(b"\x00\x7f") if answers else b""
+    last = answers[0].rpartition(b"!")[2].lstrip(b"\x00\x7f") if len(answers) == 1 else b""
     return last.decode() if len(last) == 1 and last.isalnum() else ""
 
 

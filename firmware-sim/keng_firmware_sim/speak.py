@@ -39,9 +39,8 @@ class Speaker:
                 command, _, self._rest = self._rest.partition(b"!")
                 text = command.decode("ascii", "replace").strip("\x00\r\n ") + "!"
                 for name, sensor in self._sensors.items():
-                    if text == "?!":
-                        text = f"{sensor.address}!"
-                    self._send(name, sensor.sdi12(text, now_s, self._simulation.read(name, now_s)))
+                    asked = f"{sensor.address}!" if text == "?!" else text
+                    self._send(name, sensor.sdi12(asked, now_s, self._simulation.read(name, now_s)))
 
     async def speak(self) -> None:
         """Until cancelled; SDI-12 sensors speak only when they are asked."""

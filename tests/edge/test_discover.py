@@ -42,6 +42,16 @@ def test_a_lone_sdi12_sensor_is_asked_who_it_is(tmp_path: Path) -> None:
     assert status == 0 and found == [{"kind": "sdi12", "baud": 1200, "address": "5", "fits": ["teros-12"]}]
 
 
+def test_sdi12_sensors_that_answer_at_once_are_found_one_by_one(tmp_path: Path) -> None:
+    def hear(data: bytes) -> bytes:
+        command = data.lstrip(b"\x00")
+        return {b"?!": b"5\r\n7\r\n", b"5I!": b"514METER   TER12 112x\r\n", b"7I!": b"714X\r\n"}.get(command, b"")
+
+    with Twin(tmp_path / "sdi", hear=hear) as twin:
+        _, found = discover(twin.port, "--kind", "sdi12")
+    assert [one["address"] for one in found] == ["5", "7"]
+
+
 def test_a_radio_module_says_its_version(tmp_path: Path) -> None:
     with Twin(tmp_path / "rak", hear=rak()) as twin:
         status, found = discover(twin.port, "--kind", "rak3172")
