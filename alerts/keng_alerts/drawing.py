@@ -13,6 +13,7 @@ from keng_alerts.backtest import Replay
 
 WIDTH, HEIGHT = 1200, 460
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 1180, 44, 360
+_ANCHORS = ("start", *["middle"] * 5, "end")
 _STATES_Y, _EVENTS_Y, _BAR = 384, 408, 16
 #: Normal, then levels 1 to 4: the hues of the official flood maps, darker as it gets worse.
 _COLOURS = ("#e5e9ec", "#f6d55c", "#f08a24", "#d7263d", "#7b2d8b")
@@ -55,9 +56,7 @@ def draw(result: Replay) -> str:
         )
     out.append(f'<path d="{_path(points, x, y)}" fill="none" stroke="#0b5394" stroke-width="1.2"/>')
 
-    out.append(
-        f'<text x="4" y="{_STATES_Y + 12}">mức / level</text><text x="4" y="{_EVENTS_Y + 12}">thật / true</text>'
-    )
+    out.append(f'<text x="4" y="{_STATES_Y + 12}">mức</text><text x="4" y="{_EVENTS_Y + 12}">thật</text>')
     changes = [(start, 0), *((s.time_ms, s.after) for s in result.steps)]
     for (since, level), (until, _) in zip(changes, [*changes[1:], (end, 0)], strict=True):
         out.append(_bar(x(since), x(until), _STATES_Y, _COLOURS[level]))
@@ -71,7 +70,7 @@ def draw(result: Replay) -> str:
         )
     for i in range(7):
         at = start + (end - start) * i / 6
-        out.append(f'<text x="{x(at):.1f}" y="{HEIGHT - 16}" text-anchor="middle">{_when(at, zone)}</text>')
+        out.append(f'<text x="{x(at):.1f}" y="{HEIGHT - 16}" text-anchor="{_ANCHORS[i]}">{_when(at, zone)}</text>')
     for i in range(5):
         value = low + (high - low) * i / 4
         out.append(f'<text x="{_LEFT - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.2f}</text>')

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from keng_alerts.data import Data, sample, tick
 from keng_alerts.decide import Evidence, Gauge, Order, decide
 from keng_alerts.hazard import State, Transition, step
-from keng_contracts.alerts import AlertDocument
+from keng_contracts.alerts import AlertDocument, DataState
 from keng_contracts.registry import HazardRule
 from keng_contracts.telemetry import Flag, Reading
 from keng_signals.quality import Limits, Verdict, Window, judge
@@ -32,15 +33,21 @@ class Taken(NamedTuple):
 
 
 class Watch:
-    """The watch over one gauge: the state of its hazard and the window of its quality control."""
+    """The watch over one gauge: the state of its hazard, that of its data, and the window of its quality control."""
 
     def __init__(
-        self, gauge: Gauge, limits: Limits | None, state: State | None = None, window: Window | None = None
+        self,
+        gauge: Gauge,
+        limits: Limits | None,
+        state: State | None = None,
+        window: Window | None = None,
+        data: Data | None = None,
     ) -> None:
         self.gauge = gauge
         self.limits = limits
         self.state = state or State()
         self.window = window or Window()
+        self.data = data or Data()
         self.rule = _rule(gauge)
         self._thresholds: dict[int, float] = {}
         self._thresholds_of: tuple[int, int] = (0, 0)
@@ -65,7 +72,24 @@ class Watch:
             return Taken(verdict, level)
         evidence = Evidence(reading.time_ms, made_ms, heard_ms)
         document, order = decide(self.gauge, self.state, change, before, evidence, heard_ms)
-        return Taken(verdict, level, change, document, order)
+        return Taken(verdict, level, change, self.marked(document) or document, order)
+
+    def hear(self, time_ms: int, good: bool, heard_ms: int) -> None:
+        """Let the data state know of a sample that was just taken."""
+        self.data = sample(self.data, time_ms, good, heard_ms, self.gauge.sensor.interval_s)
+
+    def tick(self, now_ms: int, listening_ms: int) -> bool:
+        """Let time pass; whether the data state changed."""
+        before, self.data = self.data, tick(self.data, now_ms, self.gauge.sensor.interval_s, listening_ms)
+        return before is not self.data
+
+    def marked(self, document: AlertDocument) -> AlertDocument | None:
+        """The alert with the state of the gauge's data, None where it has that already."""
+        unwatched = document.level >= 1 and self.data.state in (DataState.STALE, DataState.DEAD)
+        if (document.data, document.unwatched) == (self.data.state, unwatched):
+            return None
+        update = {"data": self.data.state, "data_since_ms": self.data.since_ms or None, "unwatched": unwatched}
+        return document.model_copy(update=update)
 
 
 def _rule(gauge: Gauge) -> HazardRule:

@@ -72,12 +72,12 @@ def forecast(track: Track, thresholds: Mapping[int, float]) -> Forecast | None:
     >>> found.level, round((found.expected_ms - found.made_ms) / 60_000)
     (3, 14)
     """
-    rate = track.rate_per_h()
-    if rate is None or rate < SLOWEST_PER_H:
-        return None
     now_ms, value = track.times[-1], track.values[-1]
     above = [(threshold, level) for level, threshold in thresholds.items() if threshold > value]
-    if not above:
+    if not above or value <= track.values[0]:
+        return None
+    rate = track.rate_per_h()
+    if rate is None or rate < SLOWEST_PER_H:
         return None
     threshold, level = min(above)
     missing = threshold - value

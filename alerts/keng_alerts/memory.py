@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from pydantic import TypeAdapter
 
+from keng_alerts.data import Data
 from keng_alerts.hazard import State
 from keng_contracts.alerts import AlertDocument
 from keng_contracts.errors import Problem
@@ -23,9 +24,11 @@ from keng_signals.quality import Window
 
 #: The state of a gauge as it is written down.
 STATE = TypeAdapter(State)
+_DATA = TypeAdapter(Data)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS gauge (series TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS quality (series TEXT PRIMARY KEY, window TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS data (series TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS alert (id TEXT PRIMARY KEY, document TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS outgoing (
     counter INTEGER PRIMARY KEY, topic TEXT NOT NULL, payload BLOB NOT NULL, expires_ms INTEGER NOT NULL,
@@ -79,6 +82,10 @@ class Memory:
         """The window of every gauge's quality control, by series."""
         return {s: Window.load(json.loads(t)) for s, t in self._db.execute("SELECT series, window FROM quality")}
 
+    def data(self) -> dict[str, Data]:
+        """The state of every gauge's data, by series."""
+        return {s: _DATA.validate_json(t) for s, t in self._db.execute("SELECT series, state FROM data")}
+
     def alerts(self) -> dict[str, AlertDocument]:
         """Every alert's document, by id."""
         rows = self._db.execute("SELECT id, document FROM alert")
@@ -103,6 +110,7 @@ class Memory:
         self,
         states: Mapping[str, State],
         windows: Mapping[str, Window],
+        data: Mapping[str, Data],
         alerts: Iterable[AlertDocument],
         commands: Iterable[Outgoing],
         journal: Iterable[Entry],
@@ -117,6 +125,10 @@ class Memory:
             self._db.executemany(
                 "INSERT INTO quality VALUES (?, ?) ON CONFLICT (series) DO UPDATE SET window = excluded.window",
                 [(series, json.dumps(window.dump(), allow_nan=False)) for series, window in windows.items()],
+            )
+            self._db.executemany(
+                "INSERT INTO data VALUES (?, ?) ON CONFLICT (series) DO UPDATE SET state = excluded.state",
+                [(series, _DATA.dump_json(state).decode()) for series, state in data.items()],
             )
             self._db.executemany(
                 "INSERT INTO alert VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET document = excluded.document",

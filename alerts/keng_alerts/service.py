@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from prometheus_client import Counter
 from pydantic import ValidationError
 
+from keng_alerts.data import Data
 from keng_alerts.decide import Gauge, Order, deliver, gauges
 from keng_alerts.engine import Watch
 from keng_alerts.hazard import State, Transition
@@ -22,7 +23,7 @@ from keng_contracts.alerts import AlertDocument
 from keng_contracts.commands import Command
 from keng_contracts.playback import PlaybackEvent
 from keng_contracts.registry import Registry
-from keng_contracts.telemetry import BadPack, decode
+from keng_contracts.telemetry import BadPack, Flag, decode
 from keng_contracts.topics import BadTopic, Channel, Kind, Topic, pattern
 from keng_runtime.clock import now_ms
 from keng_runtime.mqtt import Link, Message, Refused
@@ -37,6 +38,8 @@ SAMPLES = Counter("keng_alerts_samples_total", "Samples of gauges judged", ["fla
 CHANGES = Counter("keng_alerts_changes_total", "Changes of level", ["change"])
 COMMANDS = Counter("keng_alerts_commands_total", "Siren commands published")
 
+#: How often silence is looked for, in seconds.
+TICK_S = 5.0
 #: Telemetry waits at the broker for this long while we are away, so that a crossing meanwhile is still seen.
 SESSION_EXPIRY_S = 24 * 3600
 
@@ -51,7 +54,7 @@ async def main(settings: AlertsSettings, stop: asyncio.Event) -> None:
         async with link:
             alerts = Alerts(link, key, registry, memory, settings)
             notify("READY=1")
-            await until(stop, alerts.listen(), alerts.send_commands())
+            await until(stop, alerts.listen(), alerts.send_commands(), alerts.mind_silence())
     finally:
         memory.close()
 
@@ -62,6 +65,7 @@ class Outcome:
 
     states: dict[str, State] = field(default_factory=dict)
     windows: dict[str, Window] = field(default_factory=dict)
+    data: dict[str, Data] = field(default_factory=dict)
     documents: dict[str, AlertDocument] = field(default_factory=dict)
     commands: list[Outgoing] = field(default_factory=list)
     journal: list[Entry] = field(default_factory=list)
@@ -84,7 +88,9 @@ class Alerts:
         self._outgoing = deque(memory.outgoing())
         self._to_send = asyncio.Event()
         self._windows: dict[str, Window] = memory.windows()
+        self._data: dict[str, Data] = memory.data()
         self._watches: dict[str, Watch] = {}
+        self._listening_ms = now_ms()
         self._follow(registry.current)
 
     # -- hearing ------------------------------------------------------------------------------------------------
@@ -129,7 +135,13 @@ class Alerts:
         if registry is not None:
             limits = limits_of(registry)
             self._watches = {
-                series: Watch(gauge, limits[series], self._states.get(series), self._windows.get(series))
+                series: Watch(
+                    gauge,
+                    limits[series],
+                    self._states.get(series),
+                    self._windows.get(series),
+                    self._data.get(series),
+                )
                 for series, gauge in gauges(registry).items()
             }
 
@@ -151,6 +163,38 @@ class Alerts:
             self._windows[reading.series] = outcome.windows[reading.series] = watch.window
             if taken.change is not None and taken.document is not None:
                 self._changed(gauge, taken.change, taken.document, taken.order, outcome)
+            before = watch.data.state
+            watch.hear(reading.time_ms, taken.verdict.flag is Flag.GOOD, heard_ms)
+            self._data[reading.series] = outcome.data[reading.series] = watch.data
+            if watch.data.state is not before:
+                self._data_changed(watch, outcome)
+
+    async def mind_silence(self) -> None:
+        """Let time pass for the data of every gauge: silence has no message of its own."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            outcome = Outcome()
+            for series, watch in self._watches.items():
+                if watch.tick(now_ms(), self._listening_ms):
+                    self._data[series] = outcome.data[series] = watch.data
+                    self._data_changed(watch, outcome)
+            self._remember(outcome)
+            for document in outcome.documents.values():
+                self._publish(document)
+
+    def _data_changed(self, watch: Watch, outcome: Outcome) -> None:
+        """Mark it in the gauge's alert, if it has one. The level stays what it is."""
+        sensor, data = watch.gauge.sensor.id, watch.data
+        outcome.journal.append(Entry(data.since_ms, sensor, f"data {data.state}", f"newest good sample {data.good_ms}"))
+        log.info("%s: data %s", sensor, data.state)
+        alert = self._alerts.get(watch.gauge.alert_id)
+        document = watch.marked(alert) if alert else None
+        if alert is None or document is None:
+            return
+        document = document.model_copy(update={"version": alert.version + 1})
+        if document.unwatched and not alert.unwatched:
+            log.error("%s: no good data at level %d: somebody has to look at the river", sensor, document.level)
+        self._alerts[document.id] = outcome.documents[document.id] = document
 
     def _playback(self, topic: Topic, payload: bytes, outcome: Outcome) -> None:
         try:
@@ -204,11 +248,16 @@ class Alerts:
     def _remember(self, outcome: Outcome) -> None:
         """Make an outcome durable. A disk that takes nothing must not silence a siren: then it goes out all the same,
         and a loudspeaker that hears it twice plays it once, by its name."""
-        if not (outcome.windows or outcome.documents):
+        if not (outcome.windows or outcome.data or outcome.documents):
             return
         try:
             self._memory.keep(
-                outcome.states, outcome.windows, outcome.documents.values(), outcome.commands, outcome.journal
+                outcome.states,
+                outcome.windows,
+                outcome.data,
+                outcome.documents.values(),
+                outcome.commands,
+                outcome.journal,
             )
         except sqlite3.Error as error:
             log.error(

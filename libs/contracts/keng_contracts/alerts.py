@@ -27,11 +27,20 @@ class Delivery(StrEnum):
     FAILED = "failed"
 
 
+class DataState(StrEnum):
+    """How fresh what is known of a gauge is. It never moves the hazard."""
+
+    OK = "ok"
+    SUSPECT = "suspect"
+    STALE = "stale"
+    DEAD = "dead"
+
+
 class Forecast(BaseModel):
     """When the next level is expected by the rate of rise: for operators, never the ground of a siren.
 
-    Times are ms since 1970 UTC. ``made_ms`` is that of the newest sample it rests on; ``latest_ms`` is None where a rise
-    that slows might not get there at all. ``rate_per_h`` is in the alert's unit.
+    Times are ms since 1970 UTC. ``made_ms`` is that of the newest sample it rests on; ``latest_ms`` is None where a
+    rise that slows might not get there at all. ``rate_per_h`` is in the alert's unit.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -75,6 +84,13 @@ class AlertDocument(BaseModel):
     headline_en: str = ""
     play: str = Field("", description="the job that was ordered for the present level, empty when none was")
     deliveries: dict[str, Delivery] = {}
+    data: DataState | None = Field(None, description="None: not known, as from an older version")
+    data_since_ms: int | None = None
+    unwatched: bool = Field(
+        False,
+        description="stale or dead at level 1 or above: a person has to look at the river, the level may be wrong",
+    )
+    forecast: Forecast | None = None
 
     def to_bytes(self) -> bytes:
         return self.model_dump_json().encode()
