@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from keng_alerts.decide import Gauge, gauges
 from keng_alerts.engine import Watch
-from keng_alerts.forecast import HORIZON_H, HOUR_MS, Track, forecast
+from keng_alerts.forecast import HORIZON_H, HOUR_MS
 from keng_alerts.truth import Event, Hindsight, Sample, Step, compare, is_confirmed
 from keng_contracts.alerts import AlertDocument
 from keng_contracts.errors import Problem
@@ -118,12 +118,12 @@ def replay(
 
     ``labels`` are events as (level, start_ms, end_ms or None); without them they are derived from the series.
     """
-    watch, result, track = Watch(gauge, limits), Replay(gauge), Track()
+    watch, result = Watch(gauge, limits), Replay(gauge)
     hindsight = Hindsight(watch.rule, limits.spike)
     marked = None if labels is None else [Event(level, start, end) for level, start, end in labels]
     waiting = list(marked or ())
     document: AlertDocument | None = None
-    heard_ms = newest_ms = issue = shift_ms = 0
+    heard_ms = newest_ms = tried = shift_ms = 0
     for index, (time_ms, value) in enumerate(samples):
         if not index:
             shift_ms = -(min(0, time_ms - EARLIEST_MS) // _CALENDAR_MS) * _CALENDAR_MS
@@ -144,13 +144,13 @@ def replay(
                 if is_confirmed(event, time_ms, watch.rule):
                     event.confirmed, event.confirmed_ms = index, time_ms
                     waiting.remove(event)
-        if taken.level is not None and track.add(time_ms, taken.level):
-            issue += 1
-            found = forecast(track, watch.thresholds(engine_ms))
-            if found is not None and found.level > watch.state.level:
-                result.expected.append(
-                    Expected(issue, time_ms, found.level, found.expected_ms, found.earliest_ms, found.latest_ms)
-                )
+        if watch.tried > tried:
+            tried, found = watch.tried, watch.forecast
+            if found is not None:
+                times = (found.expected_ms, found.earliest_ms, found.latest_ms)
+                expected, earliest, latest = (None if t is None else t - shift_ms for t in times)
+                assert expected is not None and earliest is not None
+                result.expected.append(Expected(tried, time_ms, found.level, expected, earliest, latest))
         if taken.change is not None:
             document = taken.document
             result.steps.append(Step(index, time_ms, taken.change.before, taken.change.after))

@@ -10,14 +10,17 @@ from typing import NamedTuple
 
 from keng_alerts.data import Data, sample, tick
 from keng_alerts.decide import Evidence, Gauge, Order, decide
+from keng_alerts.forecast import Track, forecast
 from keng_alerts.hazard import State, Transition, step
-from keng_contracts.alerts import AlertDocument, DataState
+from keng_contracts.alerts import AlertDocument, DataState, Forecast
 from keng_contracts.registry import HazardRule
 from keng_contracts.telemetry import Flag, Reading
 from keng_signals.quality import Limits, Verdict, Window, judge
 
 #: Every time zone's days begin at a quarter of an hour.
 _QUARTER_MS = 900_000
+#: A forecast is told anew when it has moved by this much.
+_NEWS_MS = 900_000
 #: Missing readings that are no gap yet: so many intervals may lie between two samples of one count.
 _GAP_INTERVALS = 3
 
@@ -49,6 +52,10 @@ class Watch:
         self.window = window or Window()
         self.data = data or Data()
         self.rule = _rule(gauge)
+        self.forecast: Forecast | None = None
+        #: How many times a forecast was tried: two in a row rest on samples in a row.
+        self.tried = 0
+        self._track = Track()  # not kept on disk: two hours make it anew, and no siren rests on it
         self._thresholds: dict[int, float] = {}
         self._thresholds_of: tuple[int, int] = (0, 0)
 
@@ -68,6 +75,10 @@ class Watch:
             return Taken(verdict)
         level = self.gauge.level(reading.value)
         self.state, change = step(self.state, reading.time_ms, level, self.thresholds(reading.time_ms), self.rule)
+        if self._track.add(reading.time_ms, level):
+            self.tried += 1
+            found = forecast(self._track, self.thresholds(reading.time_ms))
+            self.forecast = found if found is not None and found.level > self.state.level else None
         if change is None:
             return Taken(verdict, level)
         evidence = Evidence(reading.time_ms, made_ms, heard_ms)
@@ -84,12 +95,27 @@ class Watch:
         return before is not self.data
 
     def marked(self, document: AlertDocument) -> AlertDocument | None:
-        """The alert with the state of the gauge's data, None where it has that already."""
-        unwatched = document.level >= 1 and self.data.state in (DataState.STALE, DataState.DEAD)
-        if (document.data, document.unwatched) == (self.data.state, unwatched):
+        """The alert with the state of the gauge's data and its forecast; None where it says so already."""
+        silent = self.data.state in (DataState.STALE, DataState.DEAD)
+        unwatched = silent and document.level >= 1
+        ahead = None if silent else self.forecast
+        if (document.data, document.unwatched) == (self.data.state, unwatched) and _alike(document.forecast, ahead):
             return None
-        update = {"data": self.data.state, "data_since_ms": self.data.since_ms or None, "unwatched": unwatched}
-        return document.model_copy(update=update)
+        return document.model_copy(
+            update={
+                "data": self.data.state,
+                "data_since_ms": self.data.since_ms or None,
+                "unwatched": unwatched,
+                "forecast": ahead,
+            }
+        )
+
+
+def _alike(one: Forecast | None, other: Forecast | None) -> bool:
+    """Whether two forecasts say the same to a person: a document that moves by minutes is no news."""
+    if one is None or other is None:
+        return one is other
+    return one.level == other.level and abs(one.expected_ms - other.expected_ms) < _NEWS_MS
 
 
 def _rule(gauge: Gauge) -> HazardRule:

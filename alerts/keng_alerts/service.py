@@ -168,6 +168,7 @@ class Alerts:
             self._data[reading.series] = outcome.data[reading.series] = watch.data
             if watch.data.state is not before:
                 self._data_changed(watch, outcome)
+            self._mark(watch, outcome)
 
     async def mind_silence(self) -> None:
         """Let time pass for the data of every gauge: silence has no message of its own."""
@@ -178,22 +179,27 @@ class Alerts:
                 if watch.tick(now_ms(), self._listening_ms):
                     self._data[series] = outcome.data[series] = watch.data
                     self._data_changed(watch, outcome)
+                self._mark(watch, outcome)
             self._remember(outcome)
             for document in outcome.documents.values():
                 self._publish(document)
 
     def _data_changed(self, watch: Watch, outcome: Outcome) -> None:
-        """Mark it in the gauge's alert, if it has one. The level stays what it is."""
         sensor, data = watch.gauge.sensor.id, watch.data
         outcome.journal.append(Entry(data.since_ms, sensor, f"data {data.state}", f"newest good sample {data.good_ms}"))
         log.info("%s: data %s", sensor, data.state)
+
+    def _mark(self, watch: Watch, outcome: Outcome) -> None:
+        """Mark the state of the data and the forecast in the gauge's alert, if it has one. The level stays."""
         alert = self._alerts.get(watch.gauge.alert_id)
         document = watch.marked(alert) if alert else None
         if alert is None or document is None:
             return
         document = document.model_copy(update={"version": alert.version + 1})
         if document.unwatched and not alert.unwatched:
-            log.error("%s: no good data at level %d: somebody has to look at the river", sensor, document.level)
+            log.error(
+                "%s: no good data at level %d: somebody has to look at the river", document.sensor, document.level
+            )
         self._alerts[document.id] = outcome.documents[document.id] = document
 
     def _playback(self, topic: Topic, payload: bytes, outcome: Outcome) -> None:

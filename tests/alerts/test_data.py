@@ -5,7 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keng_alerts.data import TABLE, Data, Event, sample, tick
+from keng_alerts.decide import gauges
+from keng_alerts.engine import Watch
 from keng_contracts.alerts import DataState
+from keng_contracts.telemetry import Reading
+from keng_signals.quality import Limits
+from tests.support.registry import LEVEL
+from tests.support.registry import sample as sample_registry
 
 START = 1_763_323_200_000
 MINUTE = 60_000
@@ -47,6 +53,25 @@ def test_late_data_does_not_make_a_gauge_fresh() -> None:
 
 def test_silence_counts_from_when_somebody_listened() -> None:
     assert tick(at(OK), START + 60 * MINUTE, 60, listening_ms=START + 58 * MINUTE).state is OK
+
+
+def test_an_alert_says_that_nobody_watches_and_what_is_expected() -> None:
+    gauge = gauges(sample_registry())[LEVEL]
+    watch, document = Watch(gauge, Limits.of(gauge.sensor)), None
+    for minute in range(0, 61, 5):
+        at_ms = START + minute * MINUTE
+        reading = Reading(LEVEL, at_ms, 1.6 + minute * 0.02, "m")
+        document = watch.take(reading, document, at_ms, at_ms).document or document
+        watch.hear(at_ms, True, at_ms)
+    assert document is not None
+    told = watch.marked(document)
+    assert told is not None and told.forecast is not None
+    assert (told.data, told.unwatched, told.forecast.level) == (OK, False, 2)
+    assert watch.marked(told) is None
+    assert watch.tick(START + 64 * MINUTE, 0)
+    silent = watch.marked(told)
+    assert silent is not None
+    assert (silent.data, silent.unwatched, silent.forecast, silent.level) == (STALE, True, None, told.level)
 
 
 @given(st.lists(st.tuples(st.integers(0, 400), st.sampled_from(["good", "bad", "late", "tick"])), max_size=60))
