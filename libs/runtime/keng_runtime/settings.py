@@ -17,6 +17,7 @@ from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from keng_contracts.errors import Problem
+from keng_runtime.toml_lines import line_of
 
 
 class BrokerSettings(BaseModel):
@@ -58,10 +59,11 @@ S = TypeVar("S", bound=ServiceSettings)
 
 def load(settings: type[S], path: Path | None) -> S:
     """Read ``path`` (TOML) and the environment; raises :class:`Problem` with every wrong setting, one a line."""
-    values: dict[str, Any] = {}
+    text, values = "", {}
     if path is not None:
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            values = tomllib.loads(text)
         except FileNotFoundError:
             raise Problem(
                 "there is no such settings file", where=str(path), todo="start from the sample.toml beside the service"
@@ -73,16 +75,19 @@ def load(settings: type[S], path: Path | None) -> S:
     try:
         return settings(**values)
     except ValidationError as error:
-        raise Problem(explain(error), where=str(path or "settings"), todo="mend the settings and start again") from None
+        todo = "mend the settings and start again"
+        raise Problem(explain(error, text), where=str(path or "settings"), todo=todo) from None
 
 
-def explain(error: ValidationError) -> str:
-    """Every fault of a validation as ``key: what is wrong``, without pydantic's types and links."""
+def explain(error: ValidationError, text: str = "") -> str:
+    """Every fault of a validation as ``key: what is wrong``, without pydantic's types and links; with the TOML ``text``
+    that was read, each with its line."""
     faults = []
     for fault in error.errors(include_url=False, include_context=False):
         key = ".".join(str(part) for part in fault["loc"]) or "document"
         message = "is no setting" if fault["type"] == "extra_forbidden" else fault["msg"].removeprefix("Value error, ")
-        faults.append(f"{key}: {message}")
+        line = line_of(text, fault["loc"])
+        faults.append(f"line {line}, {key}: {message}" if line else f"{key}: {message}")
     return "; ".join(faults)
 
 
