@@ -38,7 +38,10 @@ def test_the_identity_is_the_certificates_common_name(folder: Path) -> None:
     assert opened.signing_key().issuer == "alerts"
     assert {key.issuer: sorted(key.may) for key in opened.trust().keys.values()} == {
         "alerts": ["play", "stop"],
-        "console": ["identify", "interval", "play", "registry", "reload", "restart", "stop"],
+        "console": [
+            *("edge-identify", "edge-interval", "edge-reload", "edge-restart"),
+            *("play", "registry", "stop"),
+        ],
     }
 
 
