@@ -17,7 +17,7 @@ demo: .setup-demo ## a flood at Quảng Thọ, seen and heard; arguments by DEMO
 
 test: .setup-test ## lint, types, architecture and all tests; arguments by TEST="-k outbox"
 	@$(MAKE) --no-print-directory lint types
-	@$(BIN)/pytest $(TEST)
+	@$(BIN)/pytest -n 3 --dist loadfile $(TEST) # most of a test's time is waiting for real processes
 
 oracle: .setup-test ## quality control against ioos_qc, in an environment of its own (365 MB)
 	@KENG_ORACLE=1 $(BIN)/pytest -q -m oracle
