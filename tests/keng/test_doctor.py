@@ -54,6 +54,11 @@ def test_the_demos_commune_is_marked_as_a_drill_and_keeps_its_authority(tmp_path
     assert registry.hazard_rule_of("phu-oc/level").clear_after_s == pytest.approx(45 * 60 / 2400, abs=0.001)
 
 
+def test_the_demos_message_follows_its_siren_within_seconds(tmp_path: Path) -> None:
+    for siren in Plan(tmp_path, lapse=2400).registry.sirens:
+        assert siren.repeats * siren.blasts * (siren.blast_s + siren.gap_s) <= 15
+
+
 def test_lost_and_doubled_are_counted_by_series_so_that_they_can_not_cancel_out() -> None:
     tally = Tally(sent={"a": 10, "b": 10}, stored={"a": 8, "b": 12}, dead_lettered=0).as_json()
     assert (tally["lost"], tally["doubled"]) == (2, 2)

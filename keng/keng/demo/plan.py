@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import sys
 import tomllib
@@ -59,13 +60,16 @@ class Plan:
         return self.folder / "state" / name
 
     def registry_toml(self) -> str:
-        """The sample commune, marked as an exercise, with its waiting times shortened as the river's time is."""
+        """The sample commune, marked as an exercise, with its waiting times shortened as the river's time is, and with
+        short sirens: báo động 3's real one lasts for nearly nine minutes, and the message comes after it."""
         rule = (
             f'\n[[hazard_rules]]\nsensor = "{GAUGE}"\nraise_samples = 3\n'
             f"clear_after_s = {max(1.0, CLEAR_AFTER_RIVER_S / self.lapse):.3f}\n"
         )
         text = SAMPLE.read_text(encoding="utf-8")
         text = text.replace("[commune]\n", "[commune]\nexercise = true\n", 1)
+        for name, seconds in (("blast_s", 2), ("gap_s", 1), ("repeats", 1)):
+            text = re.sub(rf"^{name} = \d+$", f"{name} = {seconds}", text, flags=re.MULTILINE)
         return str(text).replace("[[sensors]]\n", "[[sensors]]\ninterval_s = 2.0\n") + rule
 
     def write(self) -> None:
