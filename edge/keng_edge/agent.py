@@ -16,16 +16,16 @@ from keng_contracts.errors import Problem
 from keng_contracts.status import EdgeReply, EdgeStatus
 from keng_contracts.telemetry import Flag
 from keng_contracts.topics import Channel, Kind, Topic
-from keng_edge.counters import Counters
-from keng_edge.keeper import Keeper
-from keng_edge.kinds import KINDS
 from keng_edge.orders import Orders
-from keng_edge.outbox import Boot
-from keng_edge.pipeline import Pipeline, Sample
+from keng_edge.outbox.keeper import Keeper
+from keng_edge.outbox.outbox import Boot
+from keng_edge.pipeline.counters import Counters
+from keng_edge.pipeline.pipeline import Pipeline, Sample
+from keng_edge.pipeline.tally import Tally, rules
 from keng_edge.plan import Plan, plan
 from keng_edge.settings import EdgeSettings
-from keng_edge.sources import Health, Source
-from keng_edge.tally import Tally, rules
+from keng_edge.sources.kinds import KINDS
+from keng_edge.sources.source import Health, Source
 from keng_edge.uplink import Uplink
 from keng_runtime.clock import clock_state, machine_boot, new_boot_id, now_ms
 from keng_runtime.credentials import Credentials

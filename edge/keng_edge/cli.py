@@ -15,11 +15,11 @@ import click
 
 from keng_contracts.errors import Problem
 from keng_contracts.telemetry import Flag
-from keng_edge.kinds import KINDS
-from keng_edge.pipeline import Pipeline
+from keng_edge.pipeline.pipeline import Pipeline
 from keng_edge.plan import Plan, PlannedLine, plan
 from keng_edge.settings import EdgeSettings
-from keng_edge.sources import Outcome
+from keng_edge.sources.kinds import KINDS
+from keng_edge.sources.source import Outcome
 from keng_runtime.cli import Group, run_service, settings_option
 from keng_runtime.clock import now_ms
 from keng_runtime.settings import load
@@ -85,7 +85,7 @@ def read(ctx: click.Context, settings_file: Path | None) -> None:
 
 async def _read_once(planned: Plan) -> list[Outcome]:
     from keng_edge.agent import sources_of
-    from keng_edge.sources import Health
+    from keng_edge.sources.source import Health
 
     sources = sources_of(planned, Health([source for source, _ in planned.channels]))
     rounds = await asyncio.gather(*(source.read_once() for source in sources))
@@ -149,8 +149,8 @@ def discover(
       keng edge discover /dev/ttyUSB0
       keng edge discover /dev/ttyUSB0 --kind modbus --baud 9600 --to 247 --json
     """
-    from keng_edge import discover as seek
-    from keng_edge.sources import Failure
+    from keng_edge.sources import discover as seek
+    from keng_edge.sources.source import Failure
 
     known = seek.shipped(profiles)
     speeds = [(baud, parity) for baud, parity in seek.SPEEDS if not bauds or baud in bauds] or [(b, "N") for b in bauds]
@@ -207,7 +207,7 @@ def outbox(settings_file: Path | None, as_json: bool) -> None:
     Example:
       keng edge outbox --settings /etc/keng/edge.toml --json
     """
-    from keng_edge.outbox import OutboxDamaged, OutboxUnavailable, damaged, inspect
+    from keng_edge.outbox.outbox import OutboxDamaged, OutboxUnavailable, damaged, inspect
 
     path = load(EdgeSettings, settings_file).outbox
     if not path.exists():

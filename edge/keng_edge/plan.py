@@ -10,12 +10,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from keng_contracts.errors import Problem
-from keng_edge.kinds import KINDS, PROFILE_KINDS
-from keng_edge.pace import Pace
-from keng_edge.pipeline import Channel
-from keng_edge.profiles import AnyProfile, Parity
+from keng_edge.pipeline.pace import Pace
+from keng_edge.pipeline.pipeline import Channel
 from keng_edge.settings import BusSettings, EdgeSettings, SlaveSettings
-from keng_edge.sources import Sensor
+from keng_edge.sources.kinds import KINDS, PROFILE_KINDS
+from keng_edge.sources.profiles import AnyProfile, Parity
+from keng_edge.sources.source import Sensor
 from keng_runtime.settings import explain
 
 SHIPPED = Path(__file__).with_name("profiles")

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat, m
 from pydantic_settings import SettingsConfigDict
 
 from keng_contracts.names import Slug
-from keng_edge.kinds import KINDS, is_port
-from keng_edge.profiles import Parity
+from keng_edge.sources.kinds import KINDS, is_port
+from keng_edge.sources.profiles import Parity
 from keng_runtime.settings import ServiceSettings, sample_toml
 
 

@@ -19,8 +19,8 @@ from pydantic import ValidationError
 from keng_contracts.errors import Problem
 from keng_contracts.receipts import Receipt
 from keng_contracts.topics import Channel, Kind, Topic
-from keng_edge.keeper import Keeper
-from keng_edge.outbox import Stored
+from keng_edge.outbox.keeper import Keeper
+from keng_edge.outbox.outbox import Stored
 from keng_edge.window import Window
 from keng_runtime.mqtt import Link, Message, Refused
 

@@ -10,7 +10,7 @@ import pytest
 
 from keng_contracts.status import EdgeStatus
 from keng_contracts.telemetry import Flag
-from keng_edge.outbox import Boot, Outbox
+from keng_edge.outbox.outbox import Boot, Outbox
 from keng_runtime.clock import now_ms
 from tests.support.broker import RunningBroker
 from tests.support.edge import IngestInATest, bus, ingest, outbox, slave, start_edge, statuses

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from keng_contracts.errors import Problem
-from keng_edge.kinds import KINDS
-from keng_edge.pipeline import Sample
+from keng_edge.pipeline.pipeline import Sample
 from keng_edge.plan import plan
 from keng_edge.settings import EdgeSettings
-from keng_edge.sources import Health, Source
+from keng_edge.sources.kinds import KINDS
+from keng_edge.sources.source import Health, Source
 from keng_runtime.clock import now_ms
 from keng_runtime.mqtt import Guest, Link
 from tests.support.broker import RunningBroker

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from keng_contracts.telemetry import Clock, Reading
 from keng_edge.cli import cli
-from keng_edge.outbox import Batch, Boot, Outbox
+from keng_edge.outbox.outbox import Batch, Boot, Outbox
 from tests.support.edge import bus, slave
 from tests.support.modbus_slave import ModbusSlaves
 from tests.support.services import command

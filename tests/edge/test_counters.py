@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keng_edge.counters import Counters, Rule, Total
-from keng_edge.pipeline import Raw, Sample
+from keng_edge.pipeline.counters import Counters, Rule, Total
+from keng_edge.pipeline.pipeline import Raw, Sample
+from keng_edge.pipeline.tally import Tally, rules
 from keng_edge.plan import plan
 from keng_edge.settings import EdgeSettings
-from keng_edge.tally import Tally, rules
 from keng_firmware_sim import orders
 from keng_firmware_sim.faults import Kind
 from tests.support.broker import RunningBroker

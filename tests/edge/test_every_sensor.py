@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from keng_edge.kinds import KINDS
-from keng_edge.pipeline import Sample
+from keng_edge.pipeline.pipeline import Sample
 from keng_edge.plan import Plan, plan
 from keng_edge.settings import EdgeSettings
-from keng_edge.sources import Health, Source
+from keng_edge.sources.kinds import KINDS
+from keng_edge.sources.source import Health, Source
 from tests.support.feeds import PlainBroker
 from tests.support.processes import free_port, until
 from tests.support.simulator import Simulator

@@ -14,9 +14,9 @@ import pytest
 
 from keng_contracts.receipts import Receipt
 from keng_contracts.telemetry import Pack, Reading, decode
-from keng_edge import keeper as keeper_module
-from keng_edge.keeper import Keeper
-from keng_edge.outbox import Boot, Outbox, Stored, damaged, inspect
+from keng_edge.outbox import keeper as keeper_module
+from keng_edge.outbox.keeper import Keeper
+from keng_edge.outbox.outbox import Boot, Outbox, Stored, damaged, inspect
 from keng_runtime.clock import new_boot_id, now_ms
 from tests.support.processes import until
 

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keng_contracts.telemetry import Flag
-from keng_edge.pipeline import Pipeline, Raw, Sample
+from keng_edge.pipeline.pipeline import Pipeline, Raw, Sample
 from keng_edge.plan import SHIPPED, load_profile, plan
-from keng_edge.profiles import Decoded
-from keng_edge.sdi12frames import Sdi12Profile, answer, crc, numbers, promise
 from keng_edge.settings import EdgeSettings
-from keng_edge.textlines import MAX_LINE, Lines, TextProfile, TextQuantity
+from keng_edge.sources.profiles import Decoded
+from keng_edge.sources.sdi12frames import Sdi12Profile, answer, crc, numbers, promise
+from keng_edge.sources.textlines import MAX_LINE, Lines, TextProfile, TextQuantity
 from tests.support.twin import sdi12_crc
 
 GOLDEN = [tomllib.loads(file.read_text(encoding="utf-8")) for file in Path(__file__).parent.glob("frames/*.toml")]

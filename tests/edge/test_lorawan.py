@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keng_edge.chirpstack import Uplinks
-from keng_edge.lorawan import BadEvent, LorawanProfile, read_uplink
-from keng_edge.payloads import Payload, decode
 from keng_edge.plan import SHIPPED, load_profile, plan
 from keng_edge.settings import EdgeSettings
-from keng_edge.sources import Sensor
+from keng_edge.sources.chirpstack import Uplinks
+from keng_edge.sources.lorawan import BadEvent, LorawanProfile, read_uplink
+from keng_edge.sources.payloads import Payload, decode
+from keng_edge.sources.source import Sensor
 from tests.support.feeds import event
 
 GOLDEN = [

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keng_edge.machine import Folder, Machine, MachineProfile
 from keng_edge.plan import load_profile
-from keng_edge.sources import Health, Outcome, Sensor
+from keng_edge.sources.machine import Folder, Machine, MachineProfile
+from keng_edge.sources.source import Health, Outcome, Sensor
 
 FILES = {
     "sys/class/thermal/thermal_zone0/temp": "48312\n",

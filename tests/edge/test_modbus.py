@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keng_edge.modbus import Line, find_answer
-from keng_edge.profiles import Block
-from keng_edge.serialport import PortLost
-from keng_edge.sources import Failure
+from keng_edge.sources.modbus import Line, find_answer
+from keng_edge.sources.profiles import Block
+from keng_edge.sources.serialport import PortLost
+from keng_edge.sources.source import Failure
 from keng_runtime.clock import now_ms
 from tests.support.modbus_slave import ModbusSlaves, framed
 from tests.support.processes import eventually, until

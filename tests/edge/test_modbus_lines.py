@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keng_edge.modbus import Line, ModbusBus, Slave
-from keng_edge.modbus_tcp import MAX_FRAME, TcpLine, frame_length
-from keng_edge.pipeline import Sample
-from keng_edge.profiles import Block, Profile, Quantity
-from keng_edge.serialport import PortLost
-from keng_edge.sources import Failure, Health
+from keng_edge.pipeline.pipeline import Sample
+from keng_edge.sources.modbus import Line, ModbusBus, Slave
+from keng_edge.sources.modbus_tcp import MAX_FRAME, TcpLine, frame_length
+from keng_edge.sources.profiles import Block, Profile, Quantity
+from keng_edge.sources.serialport import PortLost
+from keng_edge.sources.source import Failure, Health
 from tests.support.feeds import ModbusTcpServer
 from tests.support.modbus_slave import ModbusSlaves
 from tests.support.processes import until

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from keng_contracts.receipts import DeadLettered, Receipt
 from keng_contracts.telemetry import Clock, Reading, decode
-from keng_edge.outbox import (
+from keng_edge.outbox.outbox import (
     MAX_PACK_READINGS,
     Batch,
     Outbox,

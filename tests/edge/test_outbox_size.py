@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from keng_contracts.telemetry import Clock, Reading
-from keng_edge.outbox import Batch, Outbox
-from keng_edge.timeline import Stamp
+from keng_edge.outbox.outbox import Batch, Outbox
+from keng_edge.outbox.timeline import Stamp
 from tests.support.outbox import LEVEL, NOW, boot
 
 DAY_MS = 86_400_000

@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keng_contracts.telemetry import Flag
-from keng_edge import counters, lorawan, modbus_tcp, payloads, pipeline, profiles, schedule, window
-from keng_edge.pipeline import STEP_BACK_MS, Channel, Pipeline, Raw, Sample
-from keng_edge.schedule import Turn
+from keng_edge import window
+from keng_edge.pipeline import counters, pipeline
+from keng_edge.pipeline.pipeline import STEP_BACK_MS, Channel, Pipeline, Raw, Sample
+from keng_edge.sources import lorawan, modbus_tcp, payloads, profiles, schedule
+from keng_edge.sources.schedule import Turn
 from keng_edge.window import Window
 
 NOW = 1_763_258_400_250

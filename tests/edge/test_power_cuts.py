@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from keng_contracts.receipts import Receipt
 from keng_contracts.telemetry import Clock, Reading, decode
-from keng_edge.outbox import Batch, Outbox, damaged, open_outbox
-from keng_edge.timeline import Stamp
+from keng_edge.outbox.outbox import Batch, Outbox, damaged, open_outbox
+from keng_edge.outbox.timeline import Stamp
 from tests.support.outbox import BIG, LEVEL, NOW, RAIN, alarm, append, boot, plain
 
 

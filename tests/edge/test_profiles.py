@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from keng_contracts.errors import Problem
 from keng_contracts.telemetry import Flag
-from keng_edge.modbus import find_answer
-from keng_edge.pipeline import Pipeline, Sample
+from keng_edge.pipeline.pipeline import Pipeline, Sample
 from keng_edge.plan import SHIPPED, load_profile, plan
-from keng_edge.profiles import Block, Profile, Quantity, Type
 from keng_edge.settings import EdgeSettings
+from keng_edge.sources.modbus import find_answer
+from keng_edge.sources.profiles import Block, Profile, Quantity, Type
 
 GOLDEN = [
     tomllib.loads(file.read_text(encoding="utf-8")) for file in sorted(Path(__file__).parent.glob("golden/*.toml"))

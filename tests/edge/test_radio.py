@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from keng_contracts.errors import Problem
 from keng_contracts.telemetry import Flag
-from keng_edge.pipeline import Pipeline, Sample
+from keng_edge.pipeline.pipeline import Pipeline, Sample
 from keng_edge.plan import Plan, load_profile, plan
-from keng_edge.radio import BEHIND, Node, Receiver, Sequences, Verdict
-from keng_edge.radioframes import MAX_PAYLOAD, OVERHEAD, Frame, RadioProfile, Splitter, build, payload_of
-from keng_edge.rak3172 import Event, Rak3172Bus, event
-from keng_edge.serialport import SerialPort
 from keng_edge.settings import EdgeSettings
-from keng_edge.sources import Health, Outcome, Sensor
+from keng_edge.sources.radio import BEHIND, Node, Receiver, Sequences, Verdict
+from keng_edge.sources.radioframes import MAX_PAYLOAD, OVERHEAD, Frame, RadioProfile, Splitter, build, payload_of
+from keng_edge.sources.rak3172 import Event, Rak3172Bus, event
+from keng_edge.sources.serialport import SerialPort
+from keng_edge.sources.source import Health, Outcome, Sensor
 from tests.support.processes import until
 from tests.support.radio import KEY, OTHER_KEY, frame, payload, rak
 from tests.support.twin import Twin

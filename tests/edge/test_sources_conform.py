@@ -14,19 +14,19 @@ from typing import Protocol
 
 import pytest
 
-from keng_edge.e22 import E22Bus
-from keng_edge.modbus import Line, ModbusBus, Slave
-from keng_edge.pipeline import Sample
-from keng_edge.profiles import Profile, Quantity
-from keng_edge.radio import Node, Receiver, Sequences
-from keng_edge.radioframes import RadioProfile, RadioQuantity
-from keng_edge.rak3172 import Rak3172Bus
-from keng_edge.sdi12 import Sdi12Bus, Sdi12Line
-from keng_edge.sdi12frames import Sdi12Profile, Sdi12Quantity
-from keng_edge.serialport import SerialPort
-from keng_edge.sources import Failure, Health, Sensor, Source
-from keng_edge.text import TextBus
-from keng_edge.textlines import TextProfile, TextQuantity
+from keng_edge.pipeline.pipeline import Sample
+from keng_edge.sources.e22 import E22Bus
+from keng_edge.sources.modbus import Line, ModbusBus, Slave
+from keng_edge.sources.profiles import Profile, Quantity
+from keng_edge.sources.radio import Node, Receiver, Sequences
+from keng_edge.sources.radioframes import RadioProfile, RadioQuantity
+from keng_edge.sources.rak3172 import Rak3172Bus
+from keng_edge.sources.sdi12 import Sdi12Bus, Sdi12Line
+from keng_edge.sources.sdi12frames import Sdi12Profile, Sdi12Quantity
+from keng_edge.sources.serialport import SerialPort
+from keng_edge.sources.source import Failure, Health, Sensor, Source
+from keng_edge.sources.text import TextBus
+from keng_edge.sources.textlines import TextProfile, TextQuantity
 from keng_runtime.clock import now_ms
 from tests.support.modbus_slave import ModbusSlaves
 from tests.support.processes import until

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from keng_contracts.errors import Problem
 from keng_contracts.telemetry import Flag, Reading
-from keng_edge import pace
-from keng_edge.pace import Pace
-from keng_edge.pipeline import Channel, Pipeline, Raw, Sample
+from keng_edge.pipeline import pace
+from keng_edge.pipeline.pace import Pace
+from keng_edge.pipeline.pipeline import Channel, Pipeline, Raw, Sample
 from keng_edge.plan import plan
 from keng_edge.settings import EdgeSettings
 

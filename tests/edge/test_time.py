@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from keng_contracts.receipts import Receipt
 from keng_contracts.telemetry import Clock, Flag, Pack, Reading, decode
-from keng_edge import keeper as keeper_module
-from keng_edge import timeline
-from keng_edge.keeper import Keeper
-from keng_edge.outbox import Batch, Boot, Outbox, Stored
-from keng_edge.timeline import STEP_MS, Stamp, Timeline
+from keng_edge.outbox import keeper as keeper_module
+from keng_edge.outbox import timeline
+from keng_edge.outbox.keeper import Keeper
+from keng_edge.outbox.outbox import Batch, Boot, Outbox, Stored
+from keng_edge.outbox.timeline import STEP_MS, Stamp, Timeline
 from tests.support.outbox import BIG, LEVEL, NOW, RAIN
 from tests.support.processes import until
 

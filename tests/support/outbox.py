@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from keng_contracts.telemetry import Clock, Reading, decode
-from keng_edge.outbox import Batch, Boot, Outbox, Stored
+from keng_edge.outbox.outbox import Batch, Boot, Outbox, Stored
 
 NOW = 1_763_258_400_000
 LEVEL, RAIN = "quang-tho/phu-oc/level", "quang-tho/phu-oc/rain"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from keng_edge.chirpstack import ChirpStack
-from keng_edge.lorawan import Field_, LorawanProfile
-from keng_edge.machine import Folder, Machine, MachineProfile, Told
-from keng_edge.modbus import ModbusBus, Slave
-from keng_edge.modbus_tcp import TcpLine
-from keng_edge.profiles import Profile, Quantity
-from keng_edge.sources import Health, Sensor, Source
+from keng_edge.sources.chirpstack import ChirpStack
+from keng_edge.sources.lorawan import Field_, LorawanProfile
+from keng_edge.sources.machine import Folder, Machine, MachineProfile, Told
+from keng_edge.sources.modbus import ModbusBus, Slave
+from keng_edge.sources.modbus_tcp import TcpLine
+from keng_edge.sources.profiles import Profile, Quantity
+from keng_edge.sources.source import Health, Sensor, Source
 from keng_runtime.clock import now_ms
 from keng_runtime.mqtt import Guest
 from tests.support.feeds import ModbusTcpServer, PlainBroker, Publisher, event

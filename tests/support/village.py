@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from keng_edge.outbox import inspect
+from keng_edge.outbox.outbox import inspect
 from keng_store.settings import StoreSettings, open_store
 from tests.support import services
 from tests.support.broker import COMMUNE, RunningBroker

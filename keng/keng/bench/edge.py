@@ -29,7 +29,7 @@ from keng.demo.plan import NODE, Plan
 from keng_contracts.registry import Registry, Sensor
 from keng_contracts.telemetry import Clock, Reading, decode
 from keng_contracts.topics import Channel, Kind, Topic, pattern
-from keng_edge.outbox import Batch, Boot, Outbox, inspect
+from keng_edge.outbox.outbox import Batch, Boot, Outbox, inspect
 from keng_runtime.clock import new_boot_id, now_ms
 from keng_runtime.mqtt import Link
 from keng_runtime.settings import BrokerSettings

@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from keng.bench.edge import Bench, Say, lines
-from keng_edge.outbox import inspect
+from keng_edge.outbox.outbox import inspect
 
 #: An agent lives between so many seconds; it needs about one to start, so some die before they have read anything.
 SHORTEST_S, LONGEST_S = 0.3, 4.0

@@ -17,7 +17,7 @@ from keng.demo.plan import NODE, Plan
 from keng.demo.report import Heard, Tally, hops_ms, siren_as_json, sirens
 from keng_contracts.errors import Problem
 from keng_contracts.playback import PlaybackEvent
-from keng_edge.outbox import inspect
+from keng_edge.outbox.outbox import inspect
 from keng_ingest.dead_letters import DeadLetters
 from keng_store.settings import StoreSettings, open_store
 

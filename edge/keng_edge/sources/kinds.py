@@ -63,24 +63,26 @@ def _radio_node(address: Address) -> Address:
 
 KINDS: Mapping[str, Kind] = {
     "modbus": Kind(
-        "keng_edge.modbus",
+        "keng_edge.sources.modbus",
         _modbus,
         "Modbus",
         SERIAL + r"|tcp://[^/:]+:\d+",
         "neither the path of a device nor socket://HOST:PORT nor tcp://HOST:PORT",
     ),
     "lorawan": Kind(
-        "keng_edge.chirpstack",
+        "keng_edge.sources.chirpstack",
         _dev_eui,
         "LoRaWAN through ChirpStack",
         r"mqtts?://[^/:]+(:\d+)?",
         "neither mqtt://HOST:PORT nor mqtts://HOST:PORT of ChirpStack's broker",
     ),
-    "text": Kind("keng_edge.text", _none, "lines of text"),
-    "sdi12": Kind("keng_edge.sdi12", _sdi12, "SDI-12"),
-    "e22": Kind("keng_edge.e22", _radio_node, "LoRa nodes through an Ebyte E22"),
-    "rak3172": Kind("keng_edge.rak3172", _radio_node, "LoRa nodes through a RAK3172"),
-    "machine": Kind("keng_edge.machine", _none, "this machine", "/.*", "not the root of the system's files, '/'"),
+    "text": Kind("keng_edge.sources.text", _none, "lines of text"),
+    "sdi12": Kind("keng_edge.sources.sdi12", _sdi12, "SDI-12"),
+    "e22": Kind("keng_edge.sources.e22", _radio_node, "LoRa nodes through an Ebyte E22"),
+    "rak3172": Kind("keng_edge.sources.rak3172", _radio_node, "LoRa nodes through a RAK3172"),
+    "machine": Kind(
+        "keng_edge.sources.machine", _none, "this machine", "/.*", "not the root of the system's files, '/'"
+    ),
 }
 
 

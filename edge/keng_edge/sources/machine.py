@@ -20,12 +20,12 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from keng_contracts.names import Slug
-from keng_edge.pipeline import Raw, Sample
+from keng_edge.pipeline.pipeline import Raw, Sample
 from keng_edge.plan import PlannedLine
-from keng_edge.polled import PolledBus
-from keng_edge.profiles import AnyProfile, Decoded, Scaled
-from keng_edge.serialport import PortLost
-from keng_edge.sources import Failure, Health, Outcome, Sensor, Source
+from keng_edge.sources.polled import PolledBus
+from keng_edge.sources.profiles import AnyProfile, Decoded, Scaled
+from keng_edge.sources.serialport import PortLost
+from keng_edge.sources.source import Failure, Health, Outcome, Sensor, Source
 from keng_runtime.clock import now_ms
 
 #: No file of these is longer; what is behind is not looked at.

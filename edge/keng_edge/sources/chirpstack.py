@@ -19,10 +19,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from keng_contracts.errors import Problem
-from keng_edge.lorawan import BadEvent, LorawanProfile, read_uplink
-from keng_edge.pipeline import Sample
+from keng_edge.pipeline.pipeline import Sample
 from keng_edge.plan import PlannedLine
-from keng_edge.sources import Failure, Health, Outcome, Sensor, Source
+from keng_edge.sources.lorawan import BadEvent, LorawanProfile, read_uplink
+from keng_edge.sources.source import Failure, Health, Outcome, Sensor, Source
 from keng_runtime.clock import now_ms
 from keng_runtime.mqtt import Guest, Link, Refused
 

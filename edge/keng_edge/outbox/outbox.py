@@ -34,8 +34,8 @@ from typing import Any, NamedTuple
 
 from keng_contracts.receipts import Receipt
 from keng_contracts.telemetry import Clock, Pack, Reading, encode
-from keng_edge import mending
-from keng_edge.outbox_file import (
+from keng_edge.outbox import mending
+from keng_edge.outbox.file import (
     PLAIN,
     Depth,
     OutboxDamaged,
@@ -51,7 +51,7 @@ from keng_edge.outbox_file import (
     translated,
     used,
 )
-from keng_edge.timeline import Stamp, impossible
+from keng_edge.outbox.timeline import Stamp, impossible
 
 __all__ = [
     "MAX_PACK_READINGS",

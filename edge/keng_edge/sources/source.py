@@ -15,7 +15,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from keng_contracts.errors import Problem
 from keng_contracts.status import SourceHealth
-from keng_edge.pipeline import Sample
+from keng_edge.pipeline.pipeline import Sample
 
 log = logging.getLogger(__name__)
 

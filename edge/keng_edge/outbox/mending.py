@@ -14,8 +14,8 @@ import sqlite3
 from collections.abc import Collection, Iterator
 
 from keng_contracts.telemetry import Clock, Flag
-from keng_edge.outbox_file import PLAIN
-from keng_edge.timeline import Stamp, moved
+from keng_edge.outbox.file import PLAIN
+from keng_edge.outbox.timeline import Stamp, moved
 
 #: The place of the run in an id, as in ``outbox``.
 _RUN = 32

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from string import digits
 
-from keng_edge.modbus import Line
 from keng_edge.plan import SHIPPED, load_profile
-from keng_edge.profiles import AnyProfile, Block, Parity, Profile
-from keng_edge.sdi12 import Sdi12Line
-from keng_edge.sdi12frames import Sdi12Profile
-from keng_edge.serialport import PortLost, SerialPort
-from keng_edge.sources import Failure
-from keng_edge.textlines import Lines, TextProfile
+from keng_edge.sources.modbus import Line
+from keng_edge.sources.profiles import AnyProfile, Block, Parity, Profile
+from keng_edge.sources.sdi12 import Sdi12Line
+from keng_edge.sources.sdi12frames import Sdi12Profile
+from keng_edge.sources.serialport import PortLost, SerialPort
+from keng_edge.sources.source import Failure
+from keng_edge.sources.textlines import Lines, TextProfile
 
 #: Speeds at which sensors leave the factory, most usual first.
 SPEEDS: Sequence[tuple[int, Parity]] = (

@@ -6,13 +6,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from keng_edge.listening import ListeningBus
-from keng_edge.pipeline import Sample
+from keng_edge.pipeline.pipeline import Sample
 from keng_edge.plan import PlannedLine
-from keng_edge.radio import Receiver, Sequences, receiver, sequences
-from keng_edge.radioframes import Fed, RadioProfile, Splitter
-from keng_edge.serialport import SerialPort
-from keng_edge.sources import Health, Outcome, Sensor, Source
+from keng_edge.sources.listening import ListeningBus
+from keng_edge.sources.radio import Receiver, Sequences, receiver, sequences
+from keng_edge.sources.radioframes import Fed, RadioProfile, Splitter
+from keng_edge.sources.serialport import SerialPort
+from keng_edge.sources.source import Health, Outcome, Sensor, Source
 from keng_runtime.clock import now_ms
 
 PROFILE = RadioProfile

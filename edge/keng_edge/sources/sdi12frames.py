@@ -17,8 +17,8 @@ from typing import Literal, NamedTuple
 from pydantic import Field
 
 from keng_contracts.names import Slug
-from keng_edge.pipeline import Raw
-from keng_edge.profiles import AnyProfile, Decoded, Parity, Scaled
+from keng_edge.pipeline.pipeline import Raw
+from keng_edge.sources.profiles import AnyProfile, Decoded, Parity, Scaled
 
 #: Longest answer: 75 characters of values (section 4.4.8), address, check sum and end.
 MAX_ANSWER = 81

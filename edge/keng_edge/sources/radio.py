@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from keng_contracts.errors import Problem
-from keng_edge.pipeline import Raw, Sample
+from keng_edge.pipeline.pipeline import Raw, Sample
 from keng_edge.plan import PlannedLine
-from keng_edge.radioframes import KEY_BYTES, Heard, RadioProfile
-from keng_edge.sources import Failure, Outcome, Sensor
+from keng_edge.sources.radioframes import KEY_BYTES, Heard, RadioProfile
+from keng_edge.sources.source import Failure, Outcome, Sensor
 from keng_runtime.files import write_atomically
 
 log = logging.getLogger(__name__)

@@ -14,10 +14,10 @@ from pymodbus.exceptions import ModbusException
 from pymodbus.framer import FramerSocket
 from pymodbus.pdu import DecodePDU, ModbusPDU
 
-from keng_edge.modbus import Answer, checked, request_for
-from keng_edge.profiles import Block, Parity
-from keng_edge.serialport import PortLost, vanished
-from keng_edge.sources import Failure
+from keng_edge.sources.modbus import Answer, checked, request_for
+from keng_edge.sources.profiles import Block, Parity
+from keng_edge.sources.serialport import PortLost, vanished
+from keng_edge.sources.source import Failure
 from keng_runtime.clock import now_ms
 
 #: How long a server may take to answer, unless the line says otherwise; a gateway waits for its slave meanwhile.

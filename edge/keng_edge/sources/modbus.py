@@ -20,12 +20,12 @@ from pymodbus.framer import FramerRTU
 from pymodbus.pdu import DecodePDU, ExceptionResponse, ModbusPDU
 from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadInputRegistersRequest
 
-from keng_edge.pipeline import Sample
+from keng_edge.pipeline.pipeline import Sample
 from keng_edge.plan import PlannedLine
-from keng_edge.polled import PolledBus, Port
-from keng_edge.profiles import Block, Parity, Profile
-from keng_edge.serialport import BITS_PER_BYTE, SerialPort, vanished
-from keng_edge.sources import Failure, Health, Outcome, Sensor, Source
+from keng_edge.sources.polled import PolledBus, Port
+from keng_edge.sources.profiles import Block, Parity, Profile
+from keng_edge.sources.serialport import BITS_PER_BYTE, SerialPort, vanished
+from keng_edge.sources.source import Failure, Health, Outcome, Sensor, Source
 
 #: A slave may think for that long before it answers; USB adapters add 16 ms of their own.
 MARGIN_S = 0.3
@@ -190,7 +190,7 @@ PROFILE = Profile
 def source(line: PlannedLine, health: Health) -> Source:
     """The source of a planned line of this kind."""
     if line.port.startswith("tcp://"):
-        from keng_edge.modbus_tcp import TcpLine
+        from keng_edge.sources.modbus_tcp import TcpLine
 
         return ModbusBus(TcpLine(line.port, line.settings.timeout_s), line.slaves, health)
     serial = Line(line.port, line.baud, line.parity, line.settings.timeout_s)

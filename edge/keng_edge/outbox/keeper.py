@@ -27,7 +27,7 @@ from typing import TypeVar
 from keng_contracts.errors import Problem
 from keng_contracts.receipts import Receipt
 from keng_contracts.telemetry import Clock, Pack, Reading, encode
-from keng_edge.outbox import (
+from keng_edge.outbox.outbox import (
     MAX_PACK_READINGS,
     Batch,
     Boot,
@@ -41,7 +41,7 @@ from keng_edge.outbox import (
     open_outbox,
     quarantine,
 )
-from keng_edge.timeline import Stamp, Timeline, impossible
+from keng_edge.outbox.timeline import Stamp, Timeline, impossible
 from keng_runtime.clock import clock_state, now_ms, up_ms
 
 log = logging.getLogger(__name__)

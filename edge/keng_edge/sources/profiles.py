@@ -24,7 +24,7 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from keng_contracts.names import Slug
-from keng_edge.pipeline import Raw
+from keng_edge.pipeline.pipeline import Raw
 
 #: Most registers that one request may ask for (Modbus Application Protocol 1.1b3, section 6.3).
 MAX_BLOCK = 125

@@ -12,10 +12,10 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from keng_edge.pipeline import Sample
-from keng_edge.schedule import Turn
-from keng_edge.serialport import PortLost
-from keng_edge.sources import Health, Outcome, Sensor
+from keng_edge.pipeline.pipeline import Sample
+from keng_edge.sources.schedule import Turn
+from keng_edge.sources.serialport import PortLost
+from keng_edge.sources.source import Health, Outcome, Sensor
 
 #: A port that is not there is looked for again after this time, doubled up to the longest.
 REOPEN_S, REOPEN_LONGEST_S = 0.5, 5.0

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
-from keng_edge.listening import ListeningBus
-from keng_edge.pipeline import Sample
+from keng_edge.pipeline.pipeline import Sample
 from keng_edge.plan import PlannedLine
-from keng_edge.schedule import Turn
-from keng_edge.serialport import SerialPort
-from keng_edge.sources import Failure, Health, Outcome, Sensor, Source
-from keng_edge.textlines import MAX_LINE, Lines, TextProfile
+from keng_edge.sources.listening import ListeningBus
+from keng_edge.sources.schedule import Turn
+from keng_edge.sources.serialport import SerialPort
+from keng_edge.sources.source import Failure, Health, Outcome, Sensor, Source
+from keng_edge.sources.textlines import MAX_LINE, Lines, TextProfile
 
 PROFILE = TextProfile
 

@@ -26,8 +26,8 @@ from typing import Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from keng_contracts.names import Slug
-from keng_edge.pipeline import Raw
-from keng_edge.profiles import AnyProfile, Decoded, Scaled
+from keng_edge.pipeline.pipeline import Raw
+from keng_edge.sources.profiles import AnyProfile, Decoded, Scaled
 
 SYNC = b"KG"
 VERSION = 1

@@ -27,9 +27,9 @@ from pydantic_core import from_json
 
 from keng_contracts.names import Slug
 from keng_contracts.telemetry import EARLIEST_MS, LATEST_MS
-from keng_edge.payloads import Payload, decode
-from keng_edge.pipeline import Raw
-from keng_edge.profiles import AnyProfile, Decoded, Scaled
+from keng_edge.pipeline.pipeline import Raw
+from keng_edge.sources.payloads import Payload, decode
+from keng_edge.sources.profiles import AnyProfile, Decoded, Scaled
 
 #: Integers beyond this lose digits as a float: no measurement.
 _GREATEST = 1 << 53

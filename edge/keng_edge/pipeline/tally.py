@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from keng_contracts.errors import Problem
-from keng_edge.counters import Counters, Rule
-from keng_edge.pipeline import Sample
+from keng_edge.pipeline.counters import Counters, Rule
+from keng_edge.pipeline.pipeline import Sample
 from keng_edge.plan import PlannedLine
 
 log = logging.getLogger(__name__)

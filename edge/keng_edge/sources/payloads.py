@@ -13,8 +13,8 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
-from keng_edge.pipeline import Raw
-from keng_edge.profiles import Decoded
+from keng_edge.pipeline.pipeline import Raw
+from keng_edge.sources.profiles import Decoded
 
 Payload = Literal["ldds75", "lse01", "em500-udl", "em500-smtc", "wts506", "cayenne-lpp"]
 

@@ -12,10 +12,10 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
-from keng_edge.pipeline import Sample
-from keng_edge.polled import REOPEN_S, reopened
-from keng_edge.serialport import SerialPort, vanished
-from keng_edge.sources import Failure, Health, Outcome, Sensor
+from keng_edge.pipeline.pipeline import Sample
+from keng_edge.sources.polled import REOPEN_S, reopened
+from keng_edge.sources.serialport import SerialPort, vanished
+from keng_edge.sources.source import Failure, Health, Outcome, Sensor
 
 #: A sensor may be late by its interval twice, and is not called silent before this time.
 SILENCE_INTERVALS, SILENCE_LEAST_S = 3, 10.0

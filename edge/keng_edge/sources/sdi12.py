@@ -9,12 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from keng_edge.pipeline import Raw, Sample
+from keng_edge.pipeline.pipeline import Raw, Sample
 from keng_edge.plan import PlannedLine
-from keng_edge.polled import Later, PolledBus
-from keng_edge.sdi12frames import MAX_ANSWER, Promise, Sdi12Profile, answer, numbers, promise
-from keng_edge.serialport import SerialPort, vanished
-from keng_edge.sources import Failure, Health, Outcome, Sensor, Source
+from keng_edge.sources.polled import Later, PolledBus
+from keng_edge.sources.sdi12frames import MAX_ANSWER, Promise, Sdi12Profile, answer, numbers, promise
+from keng_edge.sources.serialport import SerialPort, vanished
+from keng_edge.sources.source import Failure, Health, Outcome, Sensor, Source
 from keng_runtime.clock import now_ms
 
 PROFILE = Sdi12Profile

@@ -22,8 +22,8 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from keng_contracts.names import Slug
-from keng_edge.pipeline import Raw
-from keng_edge.profiles import AnyProfile, Decoded, Scaled
+from keng_edge.pipeline.pipeline import Raw
+from keng_edge.sources.profiles import AnyProfile, Decoded, Scaled
 
 #: A longer line is noise (NMEA 0183 has 82 characters; sensors with key=value lines reach 150).
 MAX_LINE = 256

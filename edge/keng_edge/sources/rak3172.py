@@ -21,13 +21,13 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from keng_edge.e22 import RadioBus
 from keng_edge.plan import PlannedLine
-from keng_edge.radio import receiver, sequences
-from keng_edge.radioframes import RadioProfile, Splitter
-from keng_edge.serialport import SerialPort, vanished
-from keng_edge.sources import Failure, Health, Outcome, Source
-from keng_edge.textlines import Lines
+from keng_edge.sources.e22 import RadioBus
+from keng_edge.sources.radio import receiver, sequences
+from keng_edge.sources.radioframes import RadioProfile, Splitter
+from keng_edge.sources.serialport import SerialPort, vanished
+from keng_edge.sources.source import Failure, Health, Outcome, Source
+from keng_edge.sources.textlines import Lines
 
 PROFILE = RadioProfile
 #: 65534: receive without end, and let send; 65535 would stop after one packet.

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
-from keng_edge.pipeline import Raw, Sample
+from keng_edge.pipeline.pipeline import Raw, Sample
 
 _HOUR_MS = 3_600_000
 #: Numbers come when they come: for the shortest time between two of them, a minute's worth is credible.

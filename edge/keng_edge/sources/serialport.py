@@ -16,8 +16,8 @@ from pathlib import Path
 
 import serial
 
-from keng_edge.profiles import Parity
-from keng_edge.sources import Failure
+from keng_edge.sources.profiles import Parity
+from keng_edge.sources.source import Failure
 from keng_runtime.clock import now_ms
 
 #: Bits on the line for one byte, at most: start, eight, parity, stop.

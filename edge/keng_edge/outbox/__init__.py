@@ -1,0 +1,1 @@
+"""What is kept until ingest's receipt, and the times in it."""
