@@ -24,7 +24,8 @@ def broker() -> Iterator[RunningBroker]:
 
 @pytest.fixture(scope="session")
 def shared_broker() -> Iterator[RunningBroker]:
-    """One broker for the whole run, for tests that leave it running and don't mind what others retained on it."""
+    """One broker for the whole run, for tests that leave it running and don't mind what others retained on it. Not for
+    ingest: what one test's ingest left unread would be delivered to that of the next."""
     with RunningBroker() as running:
         yield running
 

@@ -25,9 +25,9 @@ DAY_MS = 86_400_000
 
 
 @pytest.fixture
-def broker(shared_broker: RunningBroker) -> RunningBroker:
-    asyncio.run(retain_registry(shared_broker, signed(sample(), shared_broker.credentials)))
-    return shared_broker
+def broker(broker: RunningBroker) -> RunningBroker:
+    asyncio.run(retain_registry(broker, signed(sample(), broker.credentials)))
+    return broker
 
 
 @pytest.fixture
@@ -38,6 +38,13 @@ def front(influx: RunningInflux) -> Iterator[Front]:
 
 def stored(url: str) -> Store:
     return open_store(StoreSettings(url=url), read_only=True)
+
+
+def times_in(file: Path) -> list[int]:
+    """When the gauge's stored readings were measured, in rising order; it is the only series there."""
+    store = stored(f"sqlite:///{file}")
+    assert store.counts("quang-tho").keys() == {LEVEL}
+    return [row.time_ms for row in store.range(LEVEL, 0, 2**42)]
 
 
 async def twenty(node: EdgeInATest) -> list[int]:
@@ -167,6 +174,26 @@ async def test_doubled_shuffled_and_day_late_packs_and_clocks_that_step_leave_ea
     assert {row.flag for row in rows if row.time_ms > now + 3_000_000} == {Flag.BAD}
 
 
+async def test_what_the_broker_holds_for_a_stopped_replica_is_stored_once_by_its_next_run(
+    broker: RunningBroker, tmp_path: Path
+) -> None:
+    times = [now_ms() - 60_000 + n for n in range(7)]
+    packs = [[Reading(LEVEL, time_ms, 3.0, "m")] for time_ms in times]
+    async with edge(broker) as node:
+        ingest, file = with_sqlite(broker, tmp_path)
+        with ingest:
+            sent = [await node.send(pack) for pack in packs[:5]]
+            await node.receipt_for(*sent)
+        for seq, pack in zip(sent, packs, strict=False):  # receipts that were lost on the way: sent again
+            await node.send(pack, seq)
+        sent += [await node.send(pack) for pack in packs[5:]]
+        node.receipted.clear()
+        ingest, file = with_sqlite(broker, tmp_path)
+        with ingest:
+            await node.receipt_for(*sent)
+    assert times_in(file) == times
+
+
 async def test_stopping_one_of_two_replicas_under_load_loses_and_doubles_nothing(
     broker: RunningBroker, tmp_path: Path
 ) -> None:
@@ -181,4 +208,4 @@ async def test_stopping_one_of_two_replicas_under_load_loses_and_doubles_nothing
             assert await stopping == 0
             with start_ingest(broker, tmp_path, f"sqlite:///{file}", identity="ingest-2"):
                 await node.receipt_for(*sent)
-    assert stored(f"sqlite:///{file}").counts("quang-tho") == {LEVEL: 150}
+    assert times_in(file) == [start + n for n in range(150)]

@@ -198,6 +198,35 @@ def test_two_writers_share_a_file(store: SqliteStore, path: Path) -> None:
         assert other.counts("quang-tho") == {f"quang-tho/station/q-{i}": 2 for i in range(10)}
 
 
+_REGISTRAR = """
+import random, sys
+from pathlib import Path
+from keng_contracts.telemetry import Flag
+from keng_store.protocol import Row
+from keng_store.sqlite import SqliteStore
+
+store = SqliteStore(Path(sys.argv[1]), busy_timeout_s=20)
+print("ready", flush=True)
+while not Path(sys.argv[2]).exists():
+    pass
+for number in random.sample(range(200), 200):
+    store.write([Row(f"quang-tho/station/q-{number}", 1, 0.0, Flag.GOOD)])
+"""
+
+
+def test_series_that_processes_meet_first_at_the_same_time_are_made_once(path: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _REGISTRAR, path, tmp_path / "go"]
+    with Process(command, log=tmp_path / "one") as one, Process(command, log=tmp_path / "two") as two:
+        one.says("ready")
+        two.says("ready")
+        (tmp_path / "go").touch()
+        assert (one.wait(), two.wait()) == (0, 0)
+    with closing(SqliteStore(path)) as store:
+        assert store.counts("quang-tho") == {f"quang-tho/station/q-{n}": 1 for n in range(200)}
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT count(*) FROM reading").fetchone() == (200,)
+
+
 _WRITER = """
 import sys
 from pathlib import Path
