@@ -154,7 +154,7 @@ async def _live(now: Next, stop: asyncio.Event, reread: Callable[[], EdgeSetting
 
     def deliver(sample: Sample) -> None:
         readings = pipeline.readings(tally.apply(sample))
-        keeper.add(readings, alarm=sample.source in planned.alarms)
+        keeper.add(readings, alarm=sample.source in planned.alarms, kept=sample.kept)
         good = [reading for reading in readings if reading.flag is not Flag.MISSING]
         wanted = [planned.paces[r.series].after(r.time_ms, r.value) for r in good if r.series in planned.paces]
         if sample.source in orders.intervals:

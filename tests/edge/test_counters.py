@@ -50,6 +50,18 @@ def test_whatever_is_heard_a_total_never_falls(heard: list[tuple[int, int]]) -> 
     assert told == sorted(told)
 
 
+@given(st.lists(st.integers(0, 250), min_size=1, max_size=40), st.integers(1, 32))
+def test_what_is_handed_over_again_has_the_total_that_it_had(steps: list[int], again: int) -> None:
+    one, told, register = Total(65_536, 18_000, again=again), list[tuple[int, int, int | None]](), 65_000
+    for minute, step in enumerate(steps):
+        register = (register + step) % 65_536
+        told.append((register, minute * 60_000, one.count(register, minute * 60_000)))
+    before = one.total
+    for number, at_ms, total in told[-again:]:
+        assert one.count(number, at_ms) == total
+    assert one.total == before
+
+
 def test_after_weeks_without_power_a_lower_number_is_a_reset() -> None:
     one = Total(65_536, 18_000)
     one.count(30_000, 0)

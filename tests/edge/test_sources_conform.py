@@ -237,7 +237,13 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
 @asynccontextmanager
 async def running(rig: Rig) -> AsyncIterator[list[Sample]]:
     samples: list[Sample] = []
-    task = asyncio.create_task(rig.source.run(samples.append))
+
+    def deliver(sample: Sample) -> None:
+        samples.append(sample)
+        if sample.kept is not None:
+            sample.kept()
+
+    task = asyncio.create_task(rig.source.run(deliver))
     try:
         yield samples
         assert not task.done(), "a source runs until it is cancelled"

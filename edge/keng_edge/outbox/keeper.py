@@ -50,6 +50,9 @@ log = logging.getLogger(__name__)
 MAX_HELD = 20_000
 #: The disk is tried again after this time, doubled up to the longest.
 RETRY_S, RETRY_LONGEST_S = 1.0, 30.0
+#: A source that waits for our word hands over no more than so many without it (a mosquitto at most 20, unless it is
+#: told otherwise): half of that is not made to wait for others.
+MAX_WAITING = 10
 #: How often the clock is looked at when nothing else happens.
 CLOCK_EVERY_S = 10.0
 
@@ -89,6 +92,8 @@ class Keeper:
         self._alarms: list[Taken] = []
         self._plain: list[Taken] = []
         self._plain_since: float | None = None
+        self._alarms_kept: list[Callable[[], None]] = []
+        self._plain_kept: list[Callable[[], None]] = []
         self._published = 0  # that many of the first alarms went out uncommitted
         self._lost = 0
         self._wake = asyncio.Event()
@@ -105,8 +110,16 @@ class Keeper:
 
     # -- in -----------------------------------------------------------------------------------------------------
 
-    def add(self, readings: Sequence[Reading], *, alarm: bool) -> None:
-        """Take readings over, that were taken just now. Returns at once."""
+    def add(self, readings: Sequence[Reading], *, alarm: bool, kept: Callable[[], None] | None = None) -> None:
+        """Take readings over, that were taken just now. Returns at once.
+
+        ``kept`` is called when they are committed. While the disk takes nothing, it is called at once: their source
+        would soon hand over nothing more, and alarms are heard all the same (docs/decisions/0006).
+        """
+        if kept is not None and (self._problem or not readings):
+            kept()
+        elif kept is not None:
+            (self._alarms_kept if alarm else self._plain_kept).append(kept)
         stamp = self._now = self._stamp()
         taken = [(stamp, reading) for reading in readings]
         if alarm:
@@ -117,8 +130,12 @@ class Keeper:
             self._plain_since = time.monotonic()
             self._wake.set()  # so that run() sees by when they are due
         self._plain += taken
-        if len(self._plain) >= self._readings:
+        if self._full():
             self._wake.set()
+
+    def _full(self) -> bool:
+        """Whether the telemetry in hand is enough for a commit."""
+        return len(self._plain) >= self._readings or len(self._plain_kept) >= MAX_WAITING
 
     async def run(self) -> None:
         """Commit what is due, until cancelled."""
@@ -126,8 +143,7 @@ class Keeper:
             self._wake.clear()
             await asyncio.shield(self._mend())  # as below
             now = time.monotonic()
-            full = len(self._plain) >= self._readings
-            due_at = None if self._plain_since is None else now if full else self._plain_since + self._every_s
+            due_at = None if self._plain_since is None else now if self._full() else self._plain_since + self._every_s
             if self._opening:
                 due_at = None
             elif self._problem:  # what waits for the disk is due when the disk is tried again; a new alarm at once
@@ -159,6 +175,7 @@ class Keeper:
         now = time.monotonic()
         alarms = len(self._alarms)
         gathered = len(self._plain) if plain or self._problem else 0
+        kept = len(self._alarms_kept), len(self._plain_kept) if gathered else 0
         if now >= self._retry_at and not self._opening:
             batches = [*_batches(self._alarms[:alarms], True), *_batches(self._plain[:gathered], False)]
             sync = sync or alarms > 0 or now - self._synced_at >= self._sync_every_s
@@ -172,6 +189,7 @@ class Keeper:
                 self._synced_at = now if sync else self._synced_at
                 del self._alarms[:alarms], self._plain[:gathered]
                 self._published = 0
+                self._tell(*kept)
                 if gathered:
                     self._plain_since = time.monotonic() if self._plain else None
                 self._recover()
@@ -179,6 +197,13 @@ class Keeper:
                 return
         self._publish_uncommitted()
         self._hold()
+
+    def _tell(self, alarms: int, plain: int) -> None:
+        """Tell the first of those that wait for our word that their readings are kept."""
+        kept = [*self._alarms_kept[:alarms], *self._plain_kept[:plain]]
+        del self._alarms_kept[:alarms], self._plain_kept[:plain]
+        for one in kept:
+            one()
 
     async def _append(self, batches: list[Batch], sync: bool, lost: int) -> list[Stored]:
         if not batches and not lost:
@@ -203,6 +228,7 @@ class Keeper:
             )
             self._pause_s = RETRY_S
         self._problem = f"{why}: readings are held in memory"
+        self._tell(len(self._alarms_kept), len(self._plain_kept))
         self._retry_at = time.monotonic() + self._pause_s
         self._pause_s = min(2 * self._pause_s, RETRY_LONGEST_S)
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json
@@ -31,7 +31,11 @@ _LEAST_MS = 60_000
 
 @dataclass(slots=True)
 class Total:
-    """One counter, in its own counts. ``last`` None: not heard yet. ``other``: a number that was not believed."""
+    """One counter, in its own counts. ``last`` None: not heard yet. ``other``: a number that was not believed.
+
+    ``past`` has the newest (time, number, total), ``again`` of them, so that a number which is handed over again after
+    later ones is no fall: its total is what it was.
+    """
 
     wrap: int
     fastest: float
@@ -39,9 +43,14 @@ class Total:
     at_ms: int = 0
     total: int = 0
     other: int | None = None
+    again: int = 0
+    past: list[list[int]] = field(default_factory=list)
 
     def count(self, number: int, at_ms: int) -> int | None:
         """The total after ``number`` was heard at ``at_ms``; None for a number that can't be believed yet."""
+        for time_ms, counted, total in self.past:
+            if (time_ms, counted) == (at_ms, number):
+                return total
         elapsed_ms = max(at_ms - self.at_ms, _LEAST_MS)
         if not 0 <= number < self.wrap:
             return None
@@ -61,15 +70,19 @@ class Total:
             self.other = number
             return None
         self.last, self.at_ms, self.other = number, at_ms, None
+        if self.again:
+            self.past = [*self.past, [at_ms, number, self.total]][-self.again :]
         return self.total
 
 
 class Rule(NamedTuple):
-    """Of one quantity that is a counter: where it wraps and what it can count in an hour, both in its own counts."""
+    """Of one quantity that is a counter: where it wraps and what it can count in an hour, both in its own counts; and
+    how many of its numbers may be handed over again."""
 
     wrap: int
     fastest: float
     sentinels: frozenset[int | float] = frozenset()
+    again: int = 0
 
 
 class Counters:
@@ -77,7 +90,7 @@ class Counters:
 
     def __init__(self, rules: Mapping[tuple[str, str], Rule]) -> None:
         self._rules = rules
-        self._totals = {key: Total(rule.wrap, rule.fastest) for key, rule in rules.items()}
+        self._totals = {key: Total(rule.wrap, rule.fastest, again=rule.again) for key, rule in rules.items()}
 
     def apply(self, sample: Sample) -> tuple[Sample, bool]:
         """The sample with totals in place of counts, and whether any has changed. What can't be believed is left out;
@@ -109,7 +122,7 @@ class Counters:
         found = {key: _total(document[name]) for key in self._rules if (name := "/".join(key)) in document}
         for key, total in found.items():
             if total.wrap == self._rules[key].wrap:
-                total.fastest = self._rules[key].fastest
+                total.fastest, total.again = self._rules[key].fastest, self._rules[key].again
                 self._totals[key] = total
 
 
@@ -118,7 +131,9 @@ def _total(fields: Any) -> Total:
         total = Total(**fields)
     except TypeError:
         raise ValueError("no counter") from None
-    numbers = (total.wrap, total.at_ms, total.total)
+    if not isinstance(total.past, list) or any(not isinstance(one, list) or len(one) != 3 for one in total.past):
+        raise ValueError("no counter")
+    numbers = (total.wrap, total.at_ms, total.total, total.again, *(n for one in total.past for n in one))
     optional = (total.last, total.other)
     if any(type(n) is not int for n in numbers) or any(n is not None and type(n) is not int for n in optional):
         raise ValueError("no counter")

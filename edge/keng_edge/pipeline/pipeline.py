@@ -13,7 +13,7 @@ Reading(series='quang-tho/phu-oc/rain', time_ms=1763258400251, value=-999.9, uni
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -34,11 +34,15 @@ class Raw(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """What one source measured at once: its raw numbers by quantity, at ``time_ms`` since 1970 UTC."""
+    """What one source measured at once: its raw numbers by quantity, at ``time_ms`` since 1970 UTC.
+
+    ``kept`` is for a source that can hand it over again: called in the event loop once that is not needed any more.
+    """
 
     source: str
     time_ms: int
     values: Mapping[str, Raw]
+    kept: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from keng_contracts.errors import Problem
 from keng_edge.pipeline.counters import Counters, Rule
 from keng_edge.pipeline.pipeline import Sample
 from keng_edge.plan import PlannedLine
+from keng_edge.sources.kinds import KINDS
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,9 @@ log = logging.getLogger(__name__)
 def rules(lines: Iterable[PlannedLine]) -> dict[tuple[str, str], Rule]:
     """The quantities that are counters, as their profiles have it."""
     return {
-        (slave.id, name): Rule(quantity.wrap, quantity.fastest / quantity.scale, frozenset(quantity.sentinels))
+        (slave.id, name): Rule(
+            quantity.wrap, quantity.fastest / quantity.scale, frozenset(quantity.sentinels), KINDS[line.kind].again
+        )
         for line in lines
         for slave in line.slaves
         for name, quantity in slave.profile.quantities.items()

@@ -3,7 +3,8 @@
 One line is one broker; its sensors are devices, by their DevEUI. A device speaks when it likes, so nothing is asked:
 one that was not heard for three of its intervals has failed. An uplink that comes twice (the broker delivers again, or
 a second integration publishes) is one sample. The broker holds what comes while we are away, if ChirpStack publishes
-with QoS 1 (``qos=1`` in its ``[integration.mqtt]``).
+with QoS 1 (``qos=1`` in its ``[integration.mqtt]``). It may forget an uplink once its readings are committed, and not
+before: what a killed agent had in hand is delivered again, and gives the same readings, for their time is the event's.
 """
 
 from __future__ import annotations
@@ -15,16 +16,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from keng_contracts.errors import Problem
 from keng_edge.pipeline.pipeline import Sample
 from keng_edge.plan import PlannedLine
+from keng_edge.sources.kinds import UNACKNOWLEDGED
 from keng_edge.sources.lorawan import BadEvent, LorawanProfile, read_uplink
 from keng_edge.sources.source import Failure, Health, Outcome, Sensor, Source
 from keng_runtime.clock import now_ms
-from keng_runtime.mqtt import Guest, Link, Refused
+from keng_runtime.mqtt import Guest, Link, Message, Refused
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +79,28 @@ class Uplinks:
         return Outcome(device.id, Sample(device.id, time_ms, values) if values else None, failed)
 
 
+class Deliveries:
+    """What the broker delivered and may not forget yet. Acknowledged in the order in which it came, as MQTT 5 wants it
+    (4.6); an event that came twice, when its readings are kept."""
+
+    def __init__(self) -> None:
+        self._messages: deque[Message] = deque()
+        self._unkept: set[bytes] = set()
+
+    def add(self, message: Message) -> None:
+        self._messages.append(message)
+
+    def wait(self, event: bytes) -> None:
+        """Of this event there are readings to keep."""
+        self._unkept.add(event)
+
+    def kept(self, event: bytes = b"") -> None:
+        """This event needs nothing more."""
+        self._unkept.discard(event)
+        while self._messages and self._messages[0].payload not in self._unkept:
+            self._messages.popleft().ack()
+
+
 class ChirpStack:
     """The devices of one ChirpStack, as one source."""
 
@@ -90,17 +116,22 @@ class ChirpStack:
 
     async def run(self, deliver: Callable[[Sample], None]) -> None:
         heard = dict.fromkeys((device.id for device in self._devices), time.monotonic())
-        async with Link(self._broker, session_expiry_s=SESSION_S) as link, asyncio.TaskGroup() as group:
+        deliveries = Deliveries()
+        link = Link(self._broker, receive_maximum=UNACKNOWLEDGED, session_expiry_s=SESSION_S)
+        async with link, asyncio.TaskGroup() as group:
             group.create_task(self._miss(link, heard))
             group.create_task(self._subscribe(link))
             async for message in link.messages():
-                outcome = self._uplinks.outcome(message.payload, now_ms(), _eui(message.topic))
+                event = message.payload
+                deliveries.add(message)
+                outcome = self._uplinks.outcome(event, now_ms(), _eui(message.topic))
                 if outcome is not None:
                     heard[outcome.source] = time.monotonic()
                     if outcome.sample is not None:
-                        deliver(outcome.sample)
+                        deliveries.wait(event)
+                        deliver(outcome.sample._replace(kept=partial(deliveries.kept, event)))
                     self._health.note(outcome)
-                message.ack()
+                deliveries.kept()
 
     async def _subscribe(self, link: Link) -> None:
         try:
@@ -128,7 +159,8 @@ class ChirpStack:
     async def read_once(self) -> list[Outcome]:
         found: dict[str, Outcome] = {}
         connected = False
-        async with Link(self._broker) as link:
+        guest = replace(self._broker, client_id=f"{self._broker.client_id}-once")  # what waits for the agent stays
+        async with Link(guest) as link:
             with suppress(TimeoutError, Refused):
                 async with asyncio.timeout(self._read_once_s):
                     await link.subscribe(self._topic)

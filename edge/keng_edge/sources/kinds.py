@@ -15,6 +15,8 @@ from typing import NamedTuple
 Address = int | str | None
 #: A device, or one behind a serial device server.
 SERIAL = r"/.+|socket://[^/:]+:\d+"
+#: What ChirpStack's broker hands over before we have acknowledged any of it, at most.
+UNACKNOWLEDGED = 32
 
 
 class Kind(NamedTuple):
@@ -25,6 +27,7 @@ class Kind(NamedTuple):
     title: str
     port: str = SERIAL  # pattern of the setting 'port'
     not_port: str = "neither the path of a device nor socket://HOST:PORT"
+    again: int = 0  # how many samples its other end may hand over again after a crash
 
     def load(self) -> ModuleType:
         return import_module(self.module)
@@ -75,6 +78,7 @@ KINDS: Mapping[str, Kind] = {
         "LoRaWAN through ChirpStack",
         r"mqtts?://[^/:]+(:\d+)?",
         "neither mqtt://HOST:PORT nor mqtts://HOST:PORT of ChirpStack's broker",
+        UNACKNOWLEDGED,
     ),
     "text": Kind("keng_edge.sources.text", _none, "lines of text"),
     "sdi12": Kind("keng_edge.sources.sdi12", _sdi12, "SDI-12"),
