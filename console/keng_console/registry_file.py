@@ -82,11 +82,13 @@ def faults(registry: Registry) -> list[str]:
                     found.append(f"threshold {level} of {sensor.id}: {row.value:g} is outside the sensor's range")
     reached = {zone for speaker in registry.speakers for zone in speaker.zones}
     for rule in registry.authority:
-        if rule.mode is AuthorityMode.AUTO:
+        if not any(t.sensor == rule.sensor and t.level == rule.level for t in registry.thresholds):
+            found.append(f"authority for {rule.sensor} level {rule.level}: the gauge has no threshold of that level")
+        if rule.mode is not AuthorityMode.MANUAL:
             silent = sorted(set(rule.zones) - reached)
             if not rule.zones:
                 found.append(
-                    f"authority for {rule.sensor} level {rule.level} is auto without zones: nobody would hear it"
+                    f"authority for {rule.sensor} level {rule.level} is {rule.mode} without zones: nobody would hear it"
                 )
             elif silent:
                 found.append(

@@ -8,16 +8,33 @@ their legal source and the day from which they hold.
 from __future__ import annotations
 
 from datetime import date, time
-from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from keng_contracts import derived
+from keng_contracts import authority, derived
+from keng_contracts.authority import Authority, AuthorityMode, Delegation, Level, ResponseRule
 from keng_contracts.derived import SPECS, DerivedKind
 from keng_contracts.names import SensorId, Slug
 
-Level = Annotated[int, Field(ge=1, le=4, description="1 to 3: báo động 1 to 3 or its local counterpart; 4: record")]
+__all__ = [
+    "Authority",
+    "AuthorityMode",
+    "Commune",
+    "Delegation",
+    "Derived",
+    "HazardRule",
+    "Level",
+    "Quality",
+    "Registry",
+    "ResponseRule",
+    "Sensor",
+    "SirenPattern",
+    "Speaker",
+    "Station",
+    "Threshold",
+    "Zone",
+]
 
 
 class _Strict(BaseModel):
@@ -149,24 +166,6 @@ class SirenPattern(_Strict):
     source: str = ""
 
 
-class AuthorityMode(StrEnum):
-    """Who decides that a siren sounds."""
-
-    MANUAL = "manual"
-    AUTO = "auto"
-
-
-class Authority(_Strict):
-    """For one level of one gauge: who may start the sirens, where, and by whose delegation."""
-
-    sensor: SensorId
-    level: Level
-    mode: AuthorityMode = AuthorityMode.MANUAL
-    zones: list[Slug] = []
-    siren: Slug | None = Field(None, description="siren pattern; none for a spoken message alone")
-    delegated_by: str = Field("", description="who delegated the decision, and by which paper; needed for auto")
-
-
 class Registry(_Strict):
     """The whole document. ``version`` grows with every change; a consumer never goes back."""
 
@@ -182,6 +181,8 @@ class Registry(_Strict):
     speakers: list[Speaker] = []
     sirens: list[SirenPattern] = []
     authority: list[Authority] = []
+    delegations: list[Delegation] = []
+    response_rules: list[ResponseRule] = []
     quiet_hours: tuple[time, time] = (time(21, 30), time(5, 0))
 
     @model_validator(mode="after")
@@ -204,6 +205,8 @@ class Registry(_Strict):
         unique("speaker", [s.id for s in self.speakers])
         sirens = unique("siren", [s.id for s in self.sirens])
         unique("hazard rule", [r.sensor for r in self.hazard_rules])
+        unique("response rule", [r.sensor for r in self.response_rules])
+        unique("delegation", [d.id for d in self.delegations])
         for sensor in self.sensors:
             known("station", sensor.id.split("/")[0], stations, f"sensor {sensor.id}")
         units = {s.id: s.unit for s in self.sensors}
@@ -220,6 +223,7 @@ class Registry(_Strict):
             ("threshold", self.thresholds),
             ("hazard rule", self.hazard_rules),
             ("authority", self.authority),
+            ("response rule", self.response_rules),
         ):
             for row in rows:
                 known("sensor", row.sensor, watched, name)
@@ -231,11 +235,15 @@ class Registry(_Strict):
                 known("zone", zone, zones, f"authority for {rule.sensor}")
             if rule.siren is not None:
                 known("siren", rule.siren, sirens, f"authority for {rule.sensor}")
-            if rule.mode is AuthorityMode.AUTO and not rule.delegated_by:
-                faults.append(
-                    f"authority for {rule.sensor} level {rule.level} is auto without delegated_by: "
-                    "name who delegated the decision, and by which paper"
-                )
+        for delegation in self.delegations:
+            for id_ in delegation.sensors:
+                known("sensor", id_, watched, f"delegation {delegation.id}")
+        levels: dict[str, set[int]] = {}
+        for threshold in self.thresholds:
+            levels.setdefault(threshold.sensor, set()).add(threshold.level)
+        given = {delegation.id: delegation for delegation in self.delegations}
+        rows = [row for row in self.authority if row.sensor in watched]
+        faults.extend(authority.faults(rows, given, {sensor: frozenset(of) for sensor, of in levels.items()}))
         if faults:
             raise ValueError("; ".join(dict.fromkeys(faults)))
         return self
@@ -254,3 +262,7 @@ class Registry(_Strict):
     def hazard_rule_of(self, sensor: str) -> HazardRule:
         """The rule of a sensor, or the defaults where the registry has none."""
         return next((r for r in self.hazard_rules if r.sensor == sensor), HazardRule(sensor=sensor))
+
+    def response_rule_of(self, sensor: str) -> ResponseRule:
+        """The rule of a sensor, or the defaults where the registry has none."""
+        return next((r for r in self.response_rules if r.sensor == sensor), ResponseRule(sensor=sensor))
