@@ -12,10 +12,11 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from keng_contracts import authority, derived
+from keng_contracts import authority, derived, rules
 from keng_contracts.authority import Authority, AuthorityMode, Delegation, Level, ResponseRule
 from keng_contracts.derived import SPECS, DerivedKind
 from keng_contracts.names import SensorId, Slug
+from keng_contracts.rules import Known, Rule
 
 __all__ = [
     "Authority",
@@ -183,6 +184,7 @@ class Registry(_Strict):
     authority: list[Authority] = []
     delegations: list[Delegation] = []
     response_rules: list[ResponseRule] = []
+    rules: list[Rule] = []
     quiet_hours: tuple[time, time] = (time(21, 30), time(5, 0))
 
     @model_validator(mode="after")
@@ -244,9 +246,22 @@ class Registry(_Strict):
         given = {delegation.id: delegation for delegation in self.delegations}
         rows = [row for row in self.authority if row.sensor in watched]
         faults.extend(authority.faults(rows, given, {sensor: frozenset(of) for sensor, of in levels.items()}))
+        faults.extend(rules.faults(self.rules, self.known))
         if faults:
             raise ValueError("; ".join(dict.fromkeys(faults)))
         return self
+
+    @property
+    def known(self) -> Known:
+        """What the rules of this registry can watch."""
+        return Known(
+            sensors={s.id: s.unit for s in self.sensors},
+            derived={d.id: (d.kind.value, d.unit) for d in self.derived},
+            gauges=frozenset(t.sensor for t in self.thresholds),
+            nodes=frozenset(s.node for s in self.sensors),
+            speakers=frozenset(s.id for s in self.speakers),
+            stations=frozenset(s.id for s in self.stations),
+        )
 
     def series(self, sensor: Sensor | Derived) -> str:
         """The full series name of a sensor or of what is derived, ``<commune>/<station>/<quantity>``."""
