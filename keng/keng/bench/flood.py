@@ -13,6 +13,7 @@ import json
 import ssl
 import struct
 import sys
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -122,7 +123,7 @@ class Flood(asyncio.Protocol):
         self.reconnects = 0
         self.latencies: list[float] = []
         self.held_s = 0.0
-        self.first_at = self.last_at = 0.0
+        self.first_at = self.last_at = self.cpu_before = 0.0
         self._buffer = b""
         self._transport: Any = None
         self._ready = asyncio.Event()
@@ -223,6 +224,7 @@ class Flood(asyncio.Protocol):
     async def send(self) -> None:
         loop, load = asyncio.get_running_loop(), self.load
         await self._ready.wait()
+        self.cpu_before = time.process_time()
         self.first_at = start = loop.time()
         while self.next < load.total and loop.time() - start < load.seconds:
             await self._ready.wait()
@@ -275,6 +277,7 @@ class Flood(asyncio.Protocol):
             "seconds": round(self.last_at - self.first_at, 3),
             "receipt_ms": percentiles([round(ms, 1) for ms in self.latencies], 50, 99),
             "held_s": round(self.held_s, 1),
+            "cpu_s": round(time.process_time() - self.cpu_before, 3),
             "connections": self.reconnects,
         }
 

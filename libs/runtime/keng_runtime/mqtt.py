@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import socket
 import ssl
@@ -33,7 +34,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from keng_contracts.errors import Problem
 from keng_runtime.credentials import Credentials
-from keng_runtime.paho import Client
+from keng_runtime.paho import Client, Delivery
 from keng_runtime.settings import BrokerSettings
 
 log = logging.getLogger(__name__)
@@ -57,9 +58,9 @@ class Message:
 
     topic: str
     payload: bytes
-    retain: bool
     _mid: int
     _qos: int
+    retain: bool
     _epoch: int
     _link: Link
 
@@ -153,6 +154,7 @@ class Link:
         self._client.on_connect_fail = self._on_connect_fail
         self._client.on_disconnect = self._on_disconnect
         self._client.on_message = self._on_message
+        self._client.on_deliveries = self._on_deliveries
         self._client.on_publish = self._on_publish
         self._client.on_subscribe = self._on_subscribe
 
@@ -337,11 +339,15 @@ class Link:
             self._complain(f"closed the connection ({reason})")
 
     def _on_message(self, _c: Any, _u: Any, m: paho.MQTTMessage) -> None:
-        if self._hearers and (hearer := self._hearers.get(m.topic)) is not None:
-            payload = bytes(m.payload)
-            self._signal(lambda: hearer(payload))
-            return
-        self._inbox.append(Message(m.topic, bytes(m.payload), m.retain, m.mid, m.qos, self._epoch, self))
+        self._on_deliveries([Delivery(m.topic, bytes(m.payload), m.mid, m.qos, m.retain)])
+
+    def _on_deliveries(self, found: list[Delivery]) -> None:
+        epoch = self._epoch
+        for delivery in found:
+            if self._hearers and (hearer := self._hearers.get(delivery.topic)) is not None:
+                self._signal(functools.partial(hearer, delivery.payload))
+            else:
+                self._inbox.append(Message(*delivery, epoch, self))
         if self._hungry:  # a consumer that is busy looks by itself when it comes back
             self._wake()
 
