@@ -57,7 +57,14 @@ NOT_BEFORE = datetime(2020, 1, 1, tzinfo=UTC)
 #: What a signing key may order, by issuer.
 MAY = {
     "alerts": frozenset({"play", "stop"}),
-    "console": frozenset({"play", "stop", "registry", "edge-identify", "edge-reload", "edge-interval", "edge-restart"}),
+    "console": frozenset(
+        {
+            *("play", "stop", "registry"),
+            *("edge-identify", "edge-reload", "edge-interval", "edge-restart"),
+            *("alert-confirm", "alert-decline", "alert-acknowledge", "alert-silence", "alert-stop", "alert-correct"),
+            "alert-drill",
+        }
+    ),
 }
 #: The access list knows this many replicas of ingest.
 MAX_REPLICAS = 4

@@ -36,6 +36,66 @@ class DataState(StrEnum):
     DEAD = "dead"
 
 
+class Stage(StrEnum):
+    """How far people have come with an alert."""
+
+    RAISED = "raised"
+    ACKNOWLEDGED = "acknowledged"
+    ESCALATED = "escalated"
+    CLEARED = "cleared"
+    CLOSED = "closed"
+
+
+class Why(StrEnum):
+    """Why a siren waits for a person."""
+
+    CONFIRM = "confirm"  # the registry asks a person
+    TIMEOUT = "timeout"  # it sounds by itself when the time is over
+    DELEGATION = "delegation"  # there is none in force
+    SECOND_SOURCE = "second-source"  # the other gauge does not agree
+    COOLDOWN = "cooldown"
+    SILENCED = "silenced"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Question(_Part):
+    """A siren that waits for a person. ``sounds_ms``: when it sounds by itself unless somebody declines."""
+
+    level: int = Field(ge=1, le=4)
+    zones: list[Slug]
+    why: Why
+    since_ms: int
+    sounds_ms: int | None = None
+
+
+class Acknowledgement(_Part):
+    """Who has seen the alert, when, and what they noted."""
+
+    by: str
+    at_ms: int
+    note: str = ""
+
+
+class Silence(_Part):
+    """Up to ``level`` nothing sounds by itself before ``until_ms``; a higher level is never silenced by it."""
+
+    level: int = Field(ge=1, le=4)
+    until_ms: int
+    by: str
+
+
+class Answer(_Part):
+    """How the last order from a person was answered: ``jti`` is its id, empty for one given at the machine itself."""
+
+    jti: str = ""
+    ok: bool
+    detail: str = Field("", max_length=500)
+    at_ms: int
+
+
 class Forecast(BaseModel):
     """When the next level is expected by the rate of rise: for operators, never the ground of a siren.
 
@@ -91,6 +151,20 @@ class AlertDocument(BaseModel):
         description="stale or dead at level 1 or above: a person has to look at the river, the level may be wrong",
     )
     forecast: Forecast | None = None
+    drill_of: str = Field("", description="the alert of which this is an ordered drill; empty: what really is")
+    stage: Stage | None = Field(None, description="None: not known, as from an older version")
+    stage_ms: int | None = Field(None, description="since when")
+    escalations: int = Field(0, ge=0)
+    acknowledged: Acknowledgement | None = None
+    questions: list[Question] = Field([], description="sirens that wait for a person, the highest level first")
+    silence: Silence | None = None
+    authority: str = Field("", description="who let the play of the present level sound: a person or a delegation")
+    silent: dict[str, str] = Field(
+        {}, description="loudspeakers, by id with their name, that did not confirm in time: people have to go there"
+    )
+    stopped_ms: int | None = Field(None, description="when a person stopped what sounded for this episode")
+    corrected_ms: int | None = Field(None, description="when a correction was ordered for this episode")
+    answer: Answer | None = None
 
     def to_bytes(self) -> bytes:
         return self.model_dump_json().encode()

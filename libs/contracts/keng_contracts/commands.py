@@ -150,9 +150,93 @@ class EdgeCommand(_Strict):
     action: EdgeAction
 
 
+#: Who says it: the person's name, as it goes into the record.
+Person = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+class AlertConfirm(_Strict):
+    """Let it sound: the siren that waits for a person, of this level or, with 0, the highest that waits."""
+
+    do: Literal["alert-confirm"] = "alert-confirm"
+    by: Person
+    level: int = Field(0, ge=0, le=4)
+
+
+class AlertDecline(_Strict):
+    """Don't let it sound; with level 0 all that wait."""
+
+    do: Literal["alert-decline"] = "alert-decline"
+    by: Person
+    level: int = Field(0, ge=0, le=4)
+    note: str = Field("", max_length=500)
+
+
+class AlertAcknowledge(_Strict):
+    """Somebody has seen it and cares for it: it is not escalated further."""
+
+    do: Literal["alert-acknowledge"] = "alert-acknowledge"
+    by: Person
+    note: str = Field("", max_length=500)
+
+
+class AlertSilence(_Strict):
+    """Up to ``level`` nothing sounds by itself before ``until_ms`` (ms since 1970 UTC); a time that is over ends it."""
+
+    do: Literal["alert-silence"] = "alert-silence"
+    by: Person
+    level: int = Field(ge=1, le=4)
+    until_ms: int
+
+
+class AlertStop(_Strict):
+    """Be quiet, at once: what sounds for this alert, or with ``everything`` whatever sounds in the commune."""
+
+    do: Literal["alert-stop"] = "alert-stop"
+    by: Person
+    everything: bool = False
+
+
+class AlertCorrect(_Strict):
+    """Stop what sounds for this alert and say where it sounded that it was wrong; without ``text`` in ready words."""
+
+    do: Literal["alert-correct"] = "alert-correct"
+    by: Person
+    text: str = Field("", max_length=1000)
+
+
+class AlertDrill(_Strict):
+    """Exercise this gauge and level: marked as a drill from end to end, and apart from what really is."""
+
+    do: Literal["alert-drill"] = "alert-drill"
+    by: Person
+    level: int = Field(ge=1, le=4)
+    zones: list[Slug] = Field([], max_length=50, description="where; none named: the zones of that level")
+
+
+AlertAction = Annotated[
+    AlertConfirm | AlertDecline | AlertAcknowledge | AlertSilence | AlertStop | AlertCorrect | AlertDrill,
+    Field(discriminator="do"),
+]
+
+
+class AlertCommand(_Strict):
+    """What a person orders alerts to do, signed by the service at which they are known. As :class:`Command`; ``all``
+    in place of an alert's id is for a stop of everything."""
+
+    iss: Slug
+    commune: Slug
+    aud: str = Field(pattern=r"^alert/[a-z0-9-]{1,63}$")
+    jti: str = Field(pattern=r"^[0-9a-f-]{8,40}$")
+    ctr: int = Field(ge=1, lt=1 << 53)
+    iat: float
+    nbf: float
+    exp: float
+    action: AlertAction
+
+
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """Whom a node takes itself to be. ``kind`` is ``speaker`` or ``edge``."""
+    """Whom a node takes itself to be. ``kind`` is ``speaker``, ``edge`` or ``alert``."""
 
     commune: str
     node: str
@@ -180,7 +264,7 @@ class Refusal(StrEnum):
 
 
 def judge(
-    command: Command | EdgeCommand,
+    command: Command | EdgeCommand | AlertCommand,
     *,
     issuer: str,
     may: frozenset[str],

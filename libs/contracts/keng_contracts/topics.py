@@ -57,15 +57,15 @@ class Channel(StrEnum):
     CANARY = "canary"
 
 
-#: The channels that each kind has. A kind with none ends at its id (alert) or at itself (registry).
-CHANNELS: dict[Kind, frozenset[Channel]] = {
+#: The channels that each kind has; with None among them a topic may end at its id (alert) or at itself (registry).
+CHANNELS: dict[Kind, frozenset[Channel | None]] = {
     Kind.EDGE: frozenset({Channel.TELEMETRY, Channel.RECEIPT, Channel.STATUS, Channel.COMMAND}),
     Kind.SPEAKER: frozenset(
         {Channel.COMMAND, Channel.PROGRAMME, Channel.PLAYBACK, Channel.PLAYBACK_RECEIPT, Channel.STATUS}
     ),
     Kind.ZONE: frozenset({Channel.COMMAND}),
-    Kind.ALERT: frozenset(),
-    Kind.REGISTRY: frozenset(),
+    Kind.ALERT: frozenset({None, Channel.COMMAND}),
+    Kind.REGISTRY: frozenset({None}),
     Kind.INGEST: frozenset({Channel.CANARY}),
 }
 
@@ -87,9 +87,9 @@ class Topic:
         if self.id is not None and not is_slug(self.id):
             raise BadTopic(f"{self.id!r} is not a slug")
         channels = CHANNELS[self.kind]
-        if self.channel is None and channels:
-            raise BadTopic(f"{self.kind} topics need a channel: {', '.join(sorted(channels))}")
-        if self.channel is not None and self.channel not in channels:
+        if self.channel is None and None not in channels:
+            raise BadTopic(f"{self.kind} topics need a channel: {', '.join(sorted(c for c in channels if c))}")
+        if self.channel not in channels:
             raise BadTopic(f"{self.kind} topics have no channel {self.channel!r}")
 
     def __str__(self) -> str:
