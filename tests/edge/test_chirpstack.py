@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from keng_edge.sources.kinds import KINDS
 from keng_edge.sources.source import Health, Source
 from keng_runtime.clock import now_ms
 from keng_runtime.mqtt import Guest, Link
-from tests.support.broker import RunningBroker
+from tests.support.broker import credentials
 from tests.support.feeds import PlainBroker, event
 from tests.support.processes import until
 
@@ -62,7 +63,7 @@ async def test_a_wrong_password_is_said_to_whoever_reads(tmp_path: Path) -> None
     try:
         one = source(broker.port, Health(["udl"]), username="keng", password_file=tmp_path / "password", timeout_s=0.5)
         [outcome] = await one.read_once()
-        assert "check that it runs, and name and password" in (outcome.failure.todo if outcome.failure else "")
+        assert "check 'username' and 'password_file'" in (outcome.failure.todo if outcome.failure else "")
     finally:
         broker.pull_out()
 
@@ -72,12 +73,54 @@ async def test_a_password_file_that_is_not_there_is_a_problem(tmp_path: Path) ->
         source("mqtt://localhost", Health(["udl"]), username="keng", password_file=tmp_path / "none")
 
 
-async def test_a_guest_trusts_the_authority_that_the_settings_name(broker: RunningBroker) -> None:
-    """The broker asks for a certificate that a guest has not: only TLS is tried here, and by whom it is trusted."""
-    ca = broker.credentials / "ingest" / "ca.crt"
-    context = Guest("127.0.0.1", broker.port, "x", tls=True, ca=ca).context()
-    assert context is not None
-    _, writer = await asyncio.open_connection("127.0.0.1", broker.port, ssl=context, server_hostname="localhost")
-    writer.close()
+async def test_over_tls_by_name_and_password(tmp_path: Path) -> None:
+    ca = credentials() / "broker" / "ca.crt"
+    broker = PlainBroker(tmp_path, password="mật khẩu", tls=ca.parent)
+    (tmp_path / "password").write_text("mật khẩu\n", encoding="utf-8")
+    samples: list[Sample] = []
+    one = source(broker.port, Health(["udl"]), username="keng", password_file=tmp_path / "password", ca=ca)
+    task = asyncio.create_task(one.run(samples.append))
+    try:
+        guest = Guest("127.0.0.1", broker.number, "chirpstack", "keng", "mật khẩu", tls=True, ca=ca)
+        async with Link(guest) as link:
+
+            async def publish() -> bool:
+                await link.publish(TOPIC, event(EUI, bytes.fromhex("03 82 1E 00"), now_ms()))
+                return bool(samples)
+
+            await until(publish)
+        assert samples[0].values["distance"].number == 30
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        broker.pull_out()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said", "todo"),
+    [
+        ({"ca": None}, "over TLS: unable to get local issuer certificate", "check 'ca'"),
+        ({"host": "127.1"}, "over TLS: Hostname mismatch", "its certificate is for 127.1"),
+        ({"password": "another"}, "has not let us in", "check 'username' and 'password_file'"),
+        ({"scheme": "mqtt"}, "has not let us in", "mqtt:// or mqtts://"),
+    ],
+)
+async def test_who_is_not_let_in_over_tls_is_told_why(
+    tmp_path: Path, wrong: dict[str, Any], said: str, todo: str
+) -> None:
+    ca = credentials() / "broker" / "ca.crt"
+    broker = PlainBroker(tmp_path, password="right", tls=ca.parent)
+    (tmp_path / "password").write_text(wrong.get("password", "right"))
+    try:
+        port = f"{wrong.get('scheme', 'mqtts')}://{wrong.get('host', '127.0.0.1')}:{broker.number}"
+        more = {"username": "keng", "password_file": tmp_path / "password", "timeout_s": 1.5}
+        [outcome] = await source(port, Health(["udl"]), **more, ca=wrong.get("ca", ca)).read_once()
+        assert outcome.failure is not None and said in outcome.failure.what, outcome
+        assert todo in outcome.failure.todo
+    finally:
+        broker.pull_out()
+
+
+async def test_a_file_that_is_no_authority_is_a_problem() -> None:
     with pytest.raises(Problem, match="check 'ca'"):
-        Guest("127.0.0.1", broker.port, "x", tls=True, ca=Path(__file__)).context()
+        await source("mqtts://localhost", Health(["udl"]), ca=Path(__file__)).read_once()

@@ -99,7 +99,7 @@ def test_deliveries_are_acknowledged_in_their_order() -> None:
 
     deliveries = Deliveries()
     for number, payload in enumerate((b"first", b"second", b"first")):  # the first comes again
-        deliveries.add(Noting("up", payload, False, number, 1, 0, None))  # type: ignore[arg-type]
+        deliveries.add(Noting("up", payload, retain=False, _mid=number, _qos=1, _epoch=0, _link=None))  # type: ignore[arg-type]
         deliveries.wait(payload)
     deliveries.kept(b"second")
     assert acknowledged == []

@@ -109,9 +109,10 @@ def event(eui: str, data: bytes, at_ms: int, **more: Any) -> bytes:
 
 
 class PlainBroker:
-    """mosquitto as ChirpStack's quick start has it: plain, for anybody or by name and password."""
+    """mosquitto as ChirpStack's quick start has it: plain, for anybody or by name and password; over TLS with the
+    ``server.crt`` and ``server.key`` in the folder ``tls``."""
 
-    def __init__(self, folder: Path, *, password: str = "") -> None:
+    def __init__(self, folder: Path, *, password: str = "", tls: Path | None = None) -> None:
         self.number = free_port()
         self._folder = folder
         lines = [f"listener {self.number} 127.0.0.1"]
@@ -123,13 +124,17 @@ class PlainBroker:
             lines += ["allow_anonymous false", f"password_file {passwords}"]
         else:
             lines += ["allow_anonymous true"]
+        self._scheme = "mqtt"
+        if tls is not None:
+            self._scheme = "mqtts"
+            lines += [f"certfile {tls / 'server.crt'}", f"keyfile {tls / 'server.key'}"]
         (folder / "mosquitto.conf").write_text("\n".join([*lines, "user root", ""]))
         self._process: Process | None = None
         self.plug_in()
 
     @property
     def port(self) -> str:
-        return f"mqtt://127.0.0.1:{self.number}"
+        return f"{self._scheme}://127.0.0.1:{self.number}"
 
     def plug_in(self) -> None:
         command = ["mosquitto", "-c", self._folder / "mosquitto.conf"]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -38,6 +39,8 @@ MISSED = 3
 REMEMBERED = 1000
 #: A broker is missed when it was away for so long.
 AWAY_S = 3.0
+#: How long it is looked at why it is not there.
+LOOK_S = 3.0
 #: How long a person at the command line waits for devices that speak when they like.
 READ_ONCE_S = 30.0
 #: The broker holds what comes while we are away, so long.
@@ -147,11 +150,12 @@ class ChirpStack:
             await asyncio.sleep(pause)
             now = time.monotonic()
             there = now if link.connected else there
+            missed = await self._not_there() if now - there >= AWAY_S else None
             for device in self._devices:
                 if not link.connected:
                     heard[device.id] = now  # it can't be heard
-                    if now - there >= AWAY_S:
-                        self._health.failed(device.id, self._not_there())
+                    if missed is not None:
+                        self._health.failed(device.id, missed)
                 elif now - heard[device.id] >= MISSED * device.interval_s:
                     heard[device.id] = now
                     self._health.failed(device.id, _silent(MISSED * device.interval_s))
@@ -172,12 +176,24 @@ class ChirpStack:
                             found[outcome.source] = outcome
                         if len(found) == len(self._devices):
                             break
-        failure = _silent(self._read_once_s) if connected else self._not_there()
+        failure = _silent(self._read_once_s) if connected else await self._not_there()
         return [found.get(device.id, Outcome(device.id, None, failure)) for device in self._devices]
 
-    def _not_there(self) -> Failure:
-        where = f"{self._broker.host}:{self._broker.port}"
-        return Failure("the broker is not there", todo="check that it runs, and name and password", where=where)
+    async def _not_there(self) -> Failure:
+        """Why we are not connected, as far as a second look tells."""
+        host, port, where = self._broker.host, self._broker.port, f"{self._broker.host}:{self._broker.port}"
+        try:
+            async with asyncio.timeout(LOOK_S):
+                _, writer = await asyncio.open_connection(host, port, ssl=self._broker.context())
+            writer.close()
+        except ssl.SSLError as error:
+            reason = getattr(error, "verify_message", "") or error.reason or str(error)
+            todo = f"check 'ca', whether its certificate is for {host}, and whether it speaks TLS on that port"
+            return Failure(f"the broker is not there over TLS: {reason}", todo=todo, where=where)
+        except (OSError, TimeoutError):
+            return Failure("the broker is not there", todo="check that it runs, and 'port'", where=where)
+        todo = "check 'username' and 'password_file', and whether it is mqtt:// or mqtts://"
+        return Failure("the broker has not let us in", todo=todo, where=where)
 
 
 def _silent(seconds: float) -> Failure:
