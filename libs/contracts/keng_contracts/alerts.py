@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from keng_contracts.names import Slug
 from keng_contracts.registry import AuthorityMode
+from keng_contracts.rules import Severity
+
+#: The kind of an alert that speaks of a gauge's level.
+FLOOD = "flood"
 
 
 class Hazard(StrEnum):
@@ -118,6 +123,9 @@ class AlertDocument(BaseModel):
 
     ``official`` tells báo động from a local warning (cảnh báo tại chỗ): only a gauge that the registry maps to an
     official station and datum may say the former. Times are ms since 1970 UTC; ``value`` is in ``unit``.
+
+    An alarm by a rule (``kind`` is not :data:`FLOOD`) has no level: it is raised or cleared, has a ``severity``, and
+    nothing is ever played for it.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -165,6 +173,18 @@ class AlertDocument(BaseModel):
     stopped_ms: int | None = Field(None, description="when a person stopped what sounded for this episode")
     corrected_ms: int | None = Field(None, description="when a correction was ordered for this episode")
     answer: Answer | None = None
+    kind: str = Field(FLOOD, description="flood: a gauge's level; otherwise an alarm by a rule, of that rule's kind")
+    severity: Severity | None = Field(None, description="of an alarm; that of a flood is its level")
+    rule: str = Field("", description="of an alarm: the rule's id")
+    thing: str = Field("", description="of an alarm: the sensor, node or loudspeaker that it is about")
+    expected_ms: int | None = Field(None, description="of an alarm that foretells: when it is expected")
+    muted_by: str = Field("", description="the alert that says it already: people are not told of this one by itself")
+
+    @model_validator(mode="after")
+    def _no_order_follows_from_an_alarm(self) -> Self:
+        if self.kind != FLOOD and (self.level or self.play or self.deliveries or self.questions):
+            raise ValueError("an alarm has no level, and nothing plays for it")
+        return self
 
     def to_bytes(self) -> bytes:
         return self.model_dump_json().encode()
