@@ -15,6 +15,7 @@ import click
 
 from keng_contracts.errors import Problem
 from keng_contracts.telemetry import Flag
+from keng_edge import checking
 from keng_edge.pipeline.pipeline import Pipeline
 from keng_edge.plan import Plan, PlannedLine, plan
 from keng_edge.settings import EdgeSettings
@@ -22,6 +23,7 @@ from keng_edge.sources.kinds import KINDS
 from keng_edge.sources.source import Outcome
 from keng_runtime.cli import Group, run_service, settings_option
 from keng_runtime.clock import now_ms
+from keng_runtime.service import EXIT_PROBLEM
 from keng_runtime.settings import load
 
 
@@ -94,14 +96,21 @@ async def _read_once(planned: Plan) -> list[Outcome]:
 
 @cli.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-def check(file: Path) -> None:
-    """Say what is wrong in settings FILE, or what the agent would read.
+@click.pass_context
+def check(ctx: click.Context, file: Path) -> None:
+    """Say what is wrong in settings FILE, each with its line, or what the agent would read.
+
+    Run it as the agent's user, who alone may read its keys. It opens no port and no connection.
 
     \b
     Example:
       keng edge check /etc/keng/edge.toml
     """
-    planned = plan(load(EdgeSettings, file))
+    planned, wrong = checking.check(file)
+    if wrong:
+        for one in wrong:
+            click.echo(f"keng: {one}", err=True)
+        ctx.exit(EXIT_PROBLEM)
     for line in planned.lines:
         there = "" if "://" in line.port or Path(line.port).exists() else "  (the port is not there now)"
         click.echo(f"{line.id}: {KINDS[line.kind].title}, {line.port}{_speed(line)}{there}")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
@@ -15,7 +16,7 @@ from keng_edge.pipeline.pipeline import Channel
 from keng_edge.settings import BusSettings, EdgeSettings, SlaveSettings
 from keng_edge.sources.kinds import KINDS, PROFILE_KINDS
 from keng_edge.sources.profiles import AnyProfile, Parity
-from keng_edge.sources.source import Sensor
+from keng_edge.sources.source import BadSetting, Sensor
 from keng_runtime.settings import explain
 
 SHIPPED = Path(__file__).with_name("profiles")
@@ -57,8 +58,15 @@ class Plan:
     alarms: frozenset[str]
 
 
-def plan(settings: EdgeSettings) -> Plan:
-    """Put settings and profiles together; raises :class:`Problem` for what does not fit."""
+def _raise(bad: BadSetting) -> NoReturn:
+    raise bad
+
+
+def plan(settings: EdgeSettings, refuse: Callable[[BadSetting], None] = _raise) -> Plan:
+    """Put settings and profiles together; raises :class:`BadSetting` for what does not fit.
+
+    Another ``refuse`` hears of each of them instead, and the plan is made of the sensors that fit.
+    """
     lines: list[PlannedLine] = []
     channels: dict[tuple[str, str], Channel] = {}
     nodes: dict[str, tuple[object, str]] = {}
@@ -66,7 +74,11 @@ def plan(settings: EdgeSettings) -> Plan:
         slaves: list[Sensor[Any]] = []
         for position, one in enumerate(bus.slaves):
             where = f"buses.{number}.slaves.{position} ({one.id})"
-            profile = _profile(one, bus.kind, settings.profiles, where)
+            try:
+                profile = _profile(one, bus.kind, settings.profiles, where)
+            except BadSetting as bad:
+                refuse(bad)
+                continue
             slaves.append(Sensor(one.id, one.address, one.interval_s, profile))
             if profile.kind == "radio":
                 nodes[one.id] = (one.address, one.profile)
@@ -74,10 +86,14 @@ def plan(settings: EdgeSettings) -> Plan:
                 owner = next((key for key, other in channels.items() if other.series == channel.series), None)
                 same = owner is not None and owner[0] in nodes and nodes[owner[0]] == nodes.get(one.id)
                 if owner is not None and not (same and owner[0] != one.id):  # a node that two radios hear is one sensor
-                    raise Problem(
-                        f"{channel.series} is already the series of {owner[0]}",
-                        where=where,
-                        todo="give it another name with 'series', or another station",
+                    refuse(
+                        BadSetting(
+                            f"{channel.series} is already the series of {owner[0]}",
+                            setting="station",
+                            sensor=one.id,
+                            where=where,
+                            todo="give it another name with 'series', or another station",
+                        )
                     )
                 channels[one.id, quantity] = channel
         if slaves:
@@ -90,6 +106,7 @@ def plan(settings: EdgeSettings) -> Plan:
         for bus in settings.buses
         for slave in bus.slaves
         for quantity in {**slave.thresholds, **slave.rate_per_h}
+        if (slave.id, quantity) in channels
     }
     return Plan(lines, channels, paces, alarms)
 
@@ -108,10 +125,13 @@ def _profile(slave: SlaveSettings, kind: str, own: Path | None, where: str) -> A
     try:
         profile = load_profile(slave.profile, own)
     except Problem as problem:
-        raise Problem(problem.what, where=problem.where or where, todo=problem.todo) from None
+        at = problem.where or where
+        raise BadSetting(problem.what, setting="profile", sensor=slave.id, where=at, todo=problem.todo) from None
     if type(profile) is not KINDS[kind].load().PROFILE:
-        raise Problem(
+        raise BadSetting(
             f"{slave.profile} is no profile for a line of kind {kind!r}",
+            setting="profile",
+            sensor=slave.id,
             where=where,
             todo=f"put it on a line for {KINDS[PROFILE_KINDS[profile.kind]].title}",
         )
@@ -119,8 +139,10 @@ def _profile(slave: SlaveSettings, kind: str, own: Path | None, where: str) -> A
         names: dict[str, object] = getattr(slave, setting)
         for name in names:
             if name not in profile.quantities:
-                raise Problem(
+                raise BadSetting(
                     f"{setting}: {slave.profile} has no quantity {name!r}",
+                    setting=setting,
+                    sensor=slave.id,
                     where=where,
                     todo=f"it has {', '.join(profile.quantities)}",
                 )

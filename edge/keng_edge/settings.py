@@ -142,11 +142,11 @@ class BusSettings(BaseModel):
     def _fits_its_kind(self) -> Self:
         if not is_port(self.kind, self.port):
             raise ValueError(f"port: {self.port!r} is {KINDS[self.kind].not_port}")
-        for slave in self.slaves:
+        for position, slave in enumerate(self.slaves):
             try:
                 slave.address = KINDS[self.kind].address(slave.address)
             except ValueError as error:
-                raise ValueError(f"{slave.id}: {error}") from None
+                raise ValueError(f"slaves.{position}.address: {slave.id}: {error}") from None
         return self
 
 
@@ -183,11 +183,14 @@ class EdgeSettings(ServiceSettings):
 
     @model_validator(mode="after")
     def _names_exist_once(self) -> Self:
-        _unique("line", [bus.id for bus in self.buses])
-        _unique("port", [bus.port for bus in self.buses])
-        _unique("sensor", [slave.id for bus in self.buses for slave in bus.slaves])
-        for bus in self.buses:
-            _unique(f"{bus.id}: address", [slave.address for slave in bus.slaves if slave.address is not None])
+        buses = [(f"buses.{number}", bus) for number, bus in enumerate(self.buses)]
+        slaves = [(f"{at}.slaves.{number}", slave) for at, bus in buses for number, slave in enumerate(bus.slaves)]
+        _unique("line", [(f"{at}.id", bus.id) for at, bus in buses])
+        _unique("port", [(f"{at}.port", bus.port) for at, bus in buses])
+        _unique("sensor", [(f"{at}.id", slave.id) for at, slave in slaves])
+        for at, bus in buses:
+            own = [(f"{at}.slaves.{number}.address", slave.address) for number, slave in enumerate(bus.slaves)]
+            _unique(f"{bus.id}: address", [(place, address) for place, address in own if address is not None])
         return self
 
     @property
@@ -199,10 +202,11 @@ class EdgeSettings(ServiceSettings):
         return self.state / "edge-orders.json"
 
 
-def _unique(what: str, names: Sequence[str | int]) -> None:
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"{what} {name!r} is there twice")
+def _unique(what: str, names: Sequence[tuple[str, str | int]]) -> None:
+    """``names`` with the place of each in the settings."""
+    for number, (place, name) in enumerate(names):
+        if any(name == other for _, other in names[:number]):
+            raise ValueError(f"{place}: {what} {name!r} is there twice")
 
 
 #: What follows the first sensor of the first line in sample.toml.

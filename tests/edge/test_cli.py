@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from keng_contracts.telemetry import Clock, Reading
 from keng_edge.cli import cli
 from keng_edge.outbox.outbox import Batch, Boot, Outbox
+from tests.support.broker import credentials
 from tests.support.edge import bus, slave
 from tests.support.modbus_slave import ModbusSlaves
 from tests.support.services import command
@@ -25,9 +26,13 @@ def slaves(tmp_path: Path) -> Iterator[ModbusSlaves]:
         yield slaves
 
 
+def head(state: Path, folder: Path | None = None) -> str:
+    return f'state = "{state}"\n[broker]\nport = 1\ncredentials = "{folder or credentials() / "tram-phu-oc"}"\n'
+
+
 @pytest.fixture
 def file(tmp_path: Path, slaves: ModbusSlaves) -> Path:
-    text = f'state = "{tmp_path}"\n' + bus(
+    text = head(tmp_path) + bus(
         "bus-song",
         slaves.port,
         slave("muc-nuoc", "qdy30a", 1, "phu-oc", alarm=True),
@@ -76,12 +81,94 @@ def test_check_shows_what_would_be_read(file: Path) -> None:
     assert result.output.endswith("is right: 1 lines, 3 sensors, 9 series.\n")
 
 
-def test_check_says_in_one_line_what_is_wrong(file: Path) -> None:
-    file.write_text(file.read_text().replace("xm9505", "xm9506"), encoding="utf-8")
+def lines_of(file: Path, words: str) -> list[int]:
+    return [number for number, line in enumerate(file.read_text().splitlines(), 1) if words in line]
+
+
+def wrong(file: Path, text: str) -> list[str]:
+    """What ``check`` says of the settings, in lines; and ``run`` refuses them too."""
+    file.write_text(text, encoding="utf-8")
     result = run("check", file)
     assert result.exit_code == 2
-    assert result.output.startswith("keng: buses.0.slaves.1 (mua): there is no profile 'xm9506'; take one of")
-    assert len(result.output.splitlines()) == 1
+    if "mend the settings" not in result.output:  # what is no settings at all is refused before either begins
+        run_too = [command("keng-edge"), "run", "--settings", file]
+        done = subprocess.run(run_too, capture_output=True, text=True, timeout=20)
+        assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert all(line.startswith(f"keng: {file}: line ") for line in result.output.splitlines()), result.output
+    return [line.removeprefix(f"keng: {file}: ") for line in result.output.splitlines()]
+
+
+def test_check_says_of_everything_that_is_wrong_in_which_line(file: Path) -> None:
+    text = file.read_text().replace("xm9505", "xm9506").replace("soil-7in1-a", "nmea-wind") + "offset = { ph = 1 }\n"
+    third, first, second = wrong(file, text.replace(str(credentials() / "tram-phu-oc"), f"{file.parent}/none"))
+    [mua] = lines_of(file, "xm9506")
+    [dat] = lines_of(file, "nmea-wind")
+    assert first.startswith(f"line {mua}, buses.0.slaves.1 (mua): there is no profile 'xm9506'; take one of")
+    said = "nmea-wind is no profile for a line of kind 'modbus'; put it on a line for lines of text"
+    assert second == f"line {dat}, buses.0.slaves.2 (dat): {said}"
+    missing = f"{file.parent}/none: the credentials folder is not there; make it with 'keng provision' and copy it here"
+    assert third == f"line {lines_of(file, 'credentials')[0]}, {missing}"
+
+
+def line_of_kind(kind: str, port: str, profile: str, address: str, more: str = "", station: str = "x") -> str:
+    return (
+        f'[[buses]]\nid = "{station}"\nkind = "{kind}"\nport = "{port}"\n{more}\n[[buses.slaves]]\n'
+        f'id = "{station}-1"\nprofile = "{profile}"\naddress = {address}\nstation = "{station}"\n'
+    )
+
+
+EUI = '"24e124713b456789"'
+LORA = ("lora-em500-udl", EUI)
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "said"),
+    [
+        (
+            line_of_kind("e22", "/dev/x", "keng-node", "17"),
+            "address",
+            "17.key: the key of this radio node is not here;",
+        ),
+        (line_of_kind("e22", "/dev/x", "keng-node", "17"), "address", "keng provision … --radio-node EDGE 17'"),
+        (line_of_kind("rak3172", "/dev/x", "keng-node", "18"), "address", "18.key: is no key: 32 hexadecimal digits"),
+        (line_of_kind("rak3172", "/dev/x", "keng-node", "18", 'radio = "923"'), "radio =", "should match"),
+        (
+            line_of_kind("lorawan", "mqtt://h", *LORA, 'password_file = "/none"'),
+            "password_file",
+            "can't be read (No such",
+        ),
+        (line_of_kind("lorawan", "mqtts://h", *LORA, 'ca = "/etc/hostname"'), "ca =", "is no authority's certificate"),
+        (line_of_kind("lorawan", "mqtt://h:99999", *LORA), "port", "is neither mqtt://HOST:PORT nor"),
+        (line_of_kind("lorawan", "mqtt://h", "lora-em500-udl", '"24e1"'), "address", "a DevEUI has 16"),
+        (line_of_kind("modbus", "tcp://h:0", "qdy30a", "1"), "port", "nor tcp://HOST:PORT"),
+        (line_of_kind("modbus", "/dev/x", "qdy30a", "0"), "address", "a Modbus address is a number from 1 to 247"),
+        (line_of_kind("modbus", "/dev/x", "qdy30a", "1", "baud = 50"), "baud", "greater than or equal to 300"),
+        (line_of_kind("text", "COM3", "nmea-wind", "1"), "port", "'COM3' is neither the path"),
+        (line_of_kind("text", "/dev/x", "nmea-wind", "1"), "address", "there is no address on this kind"),
+        (line_of_kind("sdi12", "/dev/x", "sdi12-level", '"ab"'), "address", "an SDI-12 address is one"),
+        (line_of_kind("machine", "pi", "raspberry-pi", "1"), "port", "is not the root of the system's files"),
+        (line_of_kind("carrier-pigeon", "/dev/x", "qdy30a", "1"), "kind", "Input should be 'modbus', 'lorawan'"),
+    ],
+)
+def test_each_kind_of_line_has_its_mistakes_told_with_their_line(tmp_path: Path, text: str, at: str, said: str) -> None:
+    folder = tmp_path / "credentials"
+    shutil.copytree(credentials() / "tram-phu-oc", folder)
+    (folder / "radio").mkdir(exist_ok=True)
+    (folder / "radio" / "18.key").write_text("no key")
+    file = tmp_path / "edge.toml"
+    [told] = wrong(file, head(tmp_path, folder) + text)
+    assert told.startswith(f"line {lines_of(file, at)[-1]}, ") and said in told
+
+
+@pytest.mark.parametrize(
+    ("same", "said"),
+    [("/dev/x", "port '/dev/x' is there twice"), ("/dev/y", "quang-tho/x/level is already the series of x-1")],
+)
+def test_what_is_there_twice_is_told_with_the_line_of_the_second(file: Path, same: str, said: str) -> None:
+    first = line_of_kind("modbus", "/dev/x", "qdy30a", "1")
+    second = line_of_kind("modbus", same, "qdy30a", "1").replace('id = "x', 'id = "y')
+    [told] = wrong(file, head(file.parent) + first + second)
+    assert told.startswith(f"line {lines_of(file, 'port' if same == '/dev/x' else 'station')[-1]}, ") and said in told
 
 
 def test_outbox_shows_depth_ledger_and_what_was_dropped(file: Path) -> None:
@@ -105,7 +192,7 @@ def test_an_outbox_that_is_not_there_is_said(file: Path) -> None:
 
 
 def test_the_agent_without_credentials_says_so_in_one_line(file: Path) -> None:
-    text = file.read_text() + f'[broker]\ncredentials = "{file.parent / "none"}"\n'
+    text = file.read_text().replace(str(credentials() / "tram-phu-oc"), str(file.parent / "none"))
     file.write_text(text, encoding="utf-8")
     done = subprocess.run([command("keng-edge"), "run", "--settings", file], capture_output=True, text=True)
     assert done.returncode == 2

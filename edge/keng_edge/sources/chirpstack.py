@@ -27,7 +27,7 @@ from keng_edge.pipeline.pipeline import Sample
 from keng_edge.plan import PlannedLine
 from keng_edge.sources.kinds import UNACKNOWLEDGED
 from keng_edge.sources.lorawan import BadEvent, LorawanProfile, read_uplink
-from keng_edge.sources.source import Failure, Health, Outcome, Sensor, Source
+from keng_edge.sources.source import BadSetting, Failure, Health, Outcome, Sensor, Source
 from keng_runtime.clock import now_ms
 from keng_runtime.mqtt import Guest, Link, Message, Refused
 
@@ -209,7 +209,7 @@ PROFILE = LorawanProfile
 
 
 def source(line: PlannedLine, health: Health) -> Source:
-    """The source of a planned line of this kind."""
+    """The source of a planned line of this kind. Raises :class:`BadSetting`."""
     one = line.settings
     url = urlsplit(line.port)
     tls = url.scheme == "mqtts"
@@ -218,18 +218,26 @@ def source(line: PlannedLine, health: Health) -> Source:
         port=url.port or (8883 if tls else 1883),
         client_id=f"keng-edge-{socket.gethostname()}-{line.id}",
         username=one.username or "",
-        password=_secret(one.password_file),
+        password=_secret(one.password_file, line.id),
         tls=tls,
         ca=one.ca,
     )
+    try:
+        guest.context()
+    except Problem as problem:
+        raise BadSetting(problem.what, setting="ca", line=line.id, where=problem.where, todo=problem.todo) from None
     patience = one.timeout_s or READ_ONCE_S
     return ChirpStack(guest, line.slaves, health, application=one.application or "+", read_once_s=patience)
 
 
-def _secret(file: Path | None) -> str:
+def _secret(file: Path | None, line: str) -> str:
     if file is None:
         return ""
     try:
         return file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise Problem(f"can't be read ({error})", where=str(file), todo="check 'password_file'") from None
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        todo = "check 'password_file'"
+        raise BadSetting(
+            f"can't be read ({why})", setting="password_file", line=line, where=str(file), todo=todo
+        ) from None

@@ -35,32 +35,32 @@ class Kind(NamedTuple):
 
 def _modbus(address: Address) -> Address:
     if not isinstance(address, int) or not 1 <= address <= 247:
-        raise ValueError("address: a Modbus address is a number from 1 to 247")
+        raise ValueError("a Modbus address is a number from 1 to 247")
     return address
 
 
 def _dev_eui(address: Address) -> Address:
     if not isinstance(address, str) or not re.fullmatch(r"[0-9a-fA-F]{16}", address, re.ASCII):
-        raise ValueError("address: a DevEUI has 16 hexadecimal digits, in quotes")
+        raise ValueError("a DevEUI has 16 hexadecimal digits, in quotes")
     return address.lower()
 
 
 def _none(address: Address) -> Address:
     if address is not None:
-        raise ValueError("address: there is none on this kind of line")
+        raise ValueError("there is no address on this kind of line")
     return None
 
 
 def _sdi12(address: Address) -> Address:
     text = str(address)
     if not re.fullmatch(r"[0-9A-Za-z]", text, re.ASCII):
-        raise ValueError("address: an SDI-12 address is one digit or letter, in quotes")
+        raise ValueError("an SDI-12 address is one digit or letter, in quotes")
     return text
 
 
 def _radio_node(address: Address) -> Address:
     if not isinstance(address, int) or not 1 <= address <= 65_534:
-        raise ValueError("address: a radio node has a number from 1 to 65534")
+        raise ValueError("a radio node has a number from 1 to 65534")
     return address
 
 
@@ -95,4 +95,5 @@ PROFILE_KINDS: Mapping[str, str] = {kind: kind for kind in KINDS if kind not in 
 
 
 def is_port(kind: str, port: str) -> bool:
-    return re.fullmatch(KINDS[kind].port, port) is not None
+    number = re.search(r":(\d+)$", port) if "://" in port else None
+    return re.fullmatch(KINDS[kind].port, port) is not None and (number is None or 0 < int(number[1]) < 65_536)

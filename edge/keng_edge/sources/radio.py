@@ -20,7 +20,7 @@ from keng_contracts.errors import Problem
 from keng_edge.pipeline.pipeline import Raw, Sample
 from keng_edge.plan import PlannedLine
 from keng_edge.sources.radioframes import KEY_BYTES, Heard, RadioProfile
-from keng_edge.sources.source import Failure, Outcome, Sensor
+from keng_edge.sources.source import BadSetting, Failure, Outcome, Sensor
 from keng_runtime.files import write_atomically
 
 log = logging.getLogger(__name__)
@@ -145,22 +145,26 @@ def _time(payload: bytes, heard_ms: int) -> tuple[int, str]:
 
 
 def receiver(line: PlannedLine) -> Receiver:
-    """The receiver of a planned line, with each node's key. Raises :class:`Problem` for a key that is not there."""
+    """The receiver of a planned line, with each node's key. Raises :class:`BadSetting` for a key that is not there."""
     folder = line.edge.broker.credentials / "radio"
-    nodes = [Node(sensor, _key(folder / f"{sensor.address}.key")) for sensor in line.slaves]
+    nodes = [Node(sensor, _key(folder / f"{sensor.address}.key", sensor.id)) for sensor in line.slaves]
     return Receiver(nodes, sequences(line.edge.state / "radio-sequences.json"))
 
 
-def _key(file: Path) -> bytes:
-    todo = "make it with 'keng provision … --radio-node', and copy the folder 'radio' here"
+def _key(file: Path, sensor: str) -> bytes:
+    todo = f"make it with 'keng provision … --radio-node EDGE {file.stem}', and copy the folder 'radio' here"
+
+    def bad(what: str, todo: str = todo) -> BadSetting:
+        return BadSetting(what, setting="address", sensor=sensor, where=str(file), todo=todo)
+
     try:
         key = bytes.fromhex(file.read_text(encoding="ascii"))
     except FileNotFoundError:
-        raise Problem("the key of this radio node is not here", where=str(file), todo=todo) from None
+        raise bad("the key of this radio node is not here") from None
     except OSError as error:
-        raise Problem(f"can't be read: {error.strerror}", where=str(file), todo="check owner and mode") from None
+        raise bad(f"can't be read: {error.strerror}", "check owner and mode") from None
     except ValueError:
         key = b""
     if len(key) != KEY_BYTES:
-        raise Problem(f"is no key: {2 * KEY_BYTES} hexadecimal digits are", where=str(file), todo=todo)
+        raise bad(f"is no key: {2 * KEY_BYTES} hexadecimal digits are")
     return key

@@ -43,6 +43,18 @@ class Failure(Exception):
         self.where = where
 
 
+class BadSetting(Problem):
+    """A ``setting`` of a sensor, or of a line, with which it can't run."""
+
+    def __init__(
+        self, what: str, *, setting: str, line: str = "", sensor: str = "", where: str = "", todo: str = ""
+    ) -> None:
+        super().__init__(what, where=where, todo=todo)
+        self.setting = setting
+        self.line = line
+        self.sensor = sensor
+
+
 class Outcome(NamedTuple):
     """What one sensor said when asked once: a sample, or why there is none (or, beside good values, not all)."""
 

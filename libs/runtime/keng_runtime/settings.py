@@ -17,7 +17,7 @@ from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from keng_contracts.errors import Problem
-from keng_runtime.toml_lines import line_of
+from keng_runtime.toml_lines import Place, line_of
 
 
 class BrokerSettings(BaseModel):
@@ -86,9 +86,20 @@ def explain(error: ValidationError, text: str = "") -> str:
     for fault in error.errors(include_url=False, include_context=False):
         key = ".".join(str(part) for part in fault["loc"]) or "document"
         message = "is no setting" if fault["type"] == "extra_forbidden" else fault["msg"].removeprefix("Value error, ")
-        line = line_of(text, fault["loc"])
+        line = line_of(text, (*fault["loc"], *_named(message)))
         faults.append(f"line {line}, {key}: {message}" if line else f"{key}: {message}")
     return "; ".join(faults)
+
+
+def _named(message: str) -> Place:
+    """The setting that a message of our own names first, below that which was checked.
+
+    >>> _named("slaves.0.address: a Modbus address is a number from 1 to 247")
+    ('slaves', 0, 'address')
+    """
+    key, colon, _ = message.partition(": ")
+    parts = key.split(".") if colon and " " not in key else []
+    return tuple(int(part) if part.isdecimal() else part for part in parts)
 
 
 def sample_toml(settings: type[BaseModel], title: str) -> str:
