@@ -8,6 +8,7 @@ import click
 
 from keng_console import registry_file
 from keng_console.settings import ConsoleSettings
+from keng_console.telling import tell, told
 from keng_contracts.registry import AuthorityMode
 from keng_runtime.cli import Group, run_service, settings_option
 
@@ -20,6 +21,8 @@ def cli() -> None:
     Examples:
       keng console run --settings /etc/keng/console.toml
       keng console check commune.toml
+      keng console tell tram-phu-oc identify
+      keng console told
     """
 
 
@@ -48,6 +51,10 @@ def check(file: Path) -> None:
     for rule in auto:
         zones = ", ".join(rule.zones)
         click.echo(f"  sirens start by themselves: {rule.sensor} level {rule.level} in {zones} ({rule.delegated_by})")
+
+
+cli.add_command(tell)
+cli.add_command(told)
 
 
 def main() -> None:

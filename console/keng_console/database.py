@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Engine, create_engine, event, func, select
+from pydantic import TypeAdapter
+from sqlalchemy import Engine, Executable, create_engine, event, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from keng_console.models import Playback, RegistryVersion
+from keng_console.models import Base, EdgeAnswer, EdgeOrder, Playback, RegistryVersion
+from keng_console.orders import REFUSED, Answer, Order, Told
+from keng_contracts.commands import EdgeAction
 from keng_contracts.errors import Problem
 from keng_contracts.playback import PlaybackEvent
 
 #: ``what`` of an event that was kept without being understood.
 UNREADABLE = "unreadable"
+_ACTION: TypeAdapter[EdgeAction] = TypeAdapter(EdgeAction)
 
 
 class Evidence(NamedTuple):
@@ -88,9 +93,8 @@ class Database:
     def keep_playback(self, rows: Sequence[Evidence]) -> None:
         """Keep events for ever; returns once they are committed. One that is there already changes nothing."""
         values = [_row(row) for row in rows]
-        insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
         with _told(), self._engine.begin() as connection:
-            connection.execute(insert(Playback).on_conflict_do_nothing(), values)
+            connection.execute(self._insert(Playback).on_conflict_do_nothing(), values)
 
     def recent_playback(self, each: int) -> list[tuple[str, PlaybackEvent]]:
         """The newest ``each`` events of every node, oldest first."""
@@ -105,6 +109,61 @@ class Database:
         query = select(ranked).where(ranked.c.rank <= each).order_by(ranked.c.at_ms, ranked.c.seq)
         with _told(), self._engine.connect() as connection:
             return [(row.node, PlaybackEvent.model_validate_json(row.payload)) for row in connection.execute(query)]
+
+    # -- orders -------------------------------------------------------------------------------------------------
+
+    def keep_order(self, jti: str, node: str, action: EdgeAction, by: str, now_ms: int, boot: str) -> Order:
+        """Keep an order under the next counter; returns once that is committed. The counter never falls below the
+        clock, so that even a lost database goes on above what the nodes have seen."""
+        with _told(), Session(self._engine) as session, session.begin():
+            highest = session.scalar(select(func.max(EdgeOrder.ctr))) or 0
+            order = Order(max(highest + 1, now_ms), jti, node, action, by[:63], now_ms, boot[:32])
+            row = {"action": action.model_dump_json(), "ordered_by": order.by, "boot": order.boot}
+            session.add(EdgeOrder(ctr=order.ctr, jti=jti, node=node, sent_ms=now_ms, **row))
+        return order
+
+    def keep_answer(self, answer: Answer) -> bool:
+        """Whether this was news: an answer that is kept already, or to an order that is not ours, is not."""
+        with _told(), self._engine.begin() as connection:
+            ours = select(EdgeOrder.ctr).where(EdgeOrder.jti == answer.jti, EdgeOrder.node == answer.node)
+            if answer.jti and connection.scalar(ours) is None:
+                return False
+            values = asdict(answer) | {"detail": _text(answer.detail, 500)}
+            kept = self._insert(EdgeAnswer).values(values).on_conflict_do_nothing().returning(EdgeAnswer.at_ms)
+            return connection.scalar(kept) is not None
+
+    def orders(self, limit: int, node: str = "") -> tuple[list[Told], list[Answer]]:
+        """The newest orders, to one node or to all, and the newest refusals of nobody's order; the newest first."""
+        orders = select(EdgeOrder).order_by(EdgeOrder.ctr.desc()).limit(limit)
+        refusals = select(EdgeAnswer).where(EdgeAnswer.jti == "").order_by(EdgeAnswer.heard_ms.desc()).limit(limit)
+        if node:
+            orders, refusals = orders.where(EdgeOrder.node == node), refusals.where(EdgeAnswer.node == node)
+        with _told(), Session(self._engine) as session:
+            return self._with_answers(session, orders), [_answer(row) for row in session.scalars(refusals)]
+
+    def last_orders(self) -> list[Told]:
+        """The newest order to every node."""
+        newest = select(func.max(EdgeOrder.ctr)).group_by(EdgeOrder.node)
+        with _told(), Session(self._engine) as session:
+            return self._with_answers(session, select(EdgeOrder).where(EdgeOrder.ctr.in_(newest)))
+
+    def refusals(self) -> dict[str, int]:
+        """How many refusals were heard of every node."""
+        query = select(EdgeAnswer.node, func.count()).where(EdgeAnswer.detail.startswith(REFUSED))
+        with _told(), self._engine.connect() as connection:
+            return {node: count for node, count in connection.execute(query.group_by(EdgeAnswer.node))}
+
+    @staticmethod
+    def _with_answers(session: Session, query: Executable) -> list[Told]:
+        rows: Sequence[EdgeOrder] = session.scalars(query).all()
+        named = EdgeAnswer.jti.in_([row.jti for row in rows])
+        answers: dict[str, list[Answer]] = {}
+        for row in session.scalars(select(EdgeAnswer).where(named).order_by(EdgeAnswer.heard_ms, EdgeAnswer.at_ms)):
+            answers.setdefault(row.jti, []).append(_answer(row))
+        return [Told(_order(row), tuple(answers.get(row.jti, ()))) for row in rows]
+
+    def _insert(self, table: type[Base]) -> Any:
+        return (postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert)(table)
 
 
 def migrations(connection: Any = None) -> Config:
@@ -147,6 +206,15 @@ def _row(row: Evidence) -> dict[str, Any]:
         "exercise": event.exercise if event else False,
         "payload": row.payload.decode(),
     }
+
+
+def _order(row: EdgeOrder) -> Order:
+    action = _ACTION.validate_json(row.action)
+    return Order(row.ctr, row.jti, row.node, action, row.ordered_by, row.sent_ms, row.boot)
+
+
+def _answer(row: EdgeAnswer) -> Answer:
+    return Answer(row.node, row.jti, row.at_ms, row.heard_ms, row.ok, row.detail)
 
 
 def _text(text: str, length: int) -> str:

@@ -46,13 +46,22 @@ class _Name(BaseModel):
 
 
 class Listener:
-    """``changed`` is called when something came that a page should show at once."""
+    """``changed`` is called when something came that a page should show at once, ``edge_said`` with every status of
+    an edge node."""
 
-    def __init__(self, link: Link, live: Live, database: Database, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        link: Link,
+        live: Live,
+        database: Database,
+        changed: Callable[[], None],
+        edge_said: Callable[[str, EdgeStatus], None],
+    ) -> None:
         self._link = link
         self._live = live
         self._database = database
         self._changed = changed
+        self._edge_said = edge_said
         self._evidence: asyncio.Queue[Message] = asyncio.Queue()  # bounded by the link's receive maximum
         self._complained: set[str] = set()
 
@@ -94,6 +103,7 @@ class Listener:
             if topic.kind is Kind.EDGE:
                 edge = _document(EdgeStatus, message.payload)
                 self._live.edge_status(name, edge, edge.at_ms if message.retain else now)
+                self._edge_said(name, edge)
             else:
                 speaker = _document(SpeakerStatus, message.payload)
                 self._live.speaker_status(name, speaker, speaker.at_ms if message.retain else now)

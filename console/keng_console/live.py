@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Generic, TypeVar
 
+from keng_console.orders import Told
 from keng_contracts.alerts import AlertDocument, Hazard
 from keng_contracts.playback import PlaybackEvent
 from keng_contracts.registry import Registry, Sensor, Threshold
@@ -114,6 +115,9 @@ class Live:
         self.registry: Registry | None = None
         self.tracks: dict[str, Track] = {}
         self.edges: dict[str, Heard[EdgeStatus]] = {}
+        self.own_words: dict[str, EdgeStatus] = {}
+        self.orders: dict[str, Told] = {}
+        self.refusals: dict[str, int] = {}
         self.speakers: dict[str, Heard[SpeakerStatus]] = {}
         self.alerts: dict[str, AlertDocument] = {}
         self.playback: dict[str, list[PlaybackEvent]] = {}
@@ -187,8 +191,12 @@ class Live:
     # -- nodes, alerts, playback --------------------------------------------------------------------------------
 
     def edge_status(self, node: str, status: EdgeStatus, heard_ms: int) -> None:
+        """A node's status. ``own_words`` keeps what it last said itself, for a last will knows of no outbox."""
         self.edges[node] = Heard(status, heard_ms)
+        if status.state == "online" or status.sources:
+            self.own_words[node] = status
         _bound(self.edges, MAX_NODES)
+        _bound(self.own_words, MAX_NODES)
 
     def speaker_status(self, node: str, status: SpeakerStatus, heard_ms: int) -> None:
         self.speakers[node] = Heard(status, heard_ms)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Float, Index, MetaData, String, Text
+from sqlalchemy import BigInteger, Boolean, Float, Index, MetaData, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -43,3 +43,32 @@ class Playback(Base):
     level_dbfs: Mapped[float | None] = mapped_column(Float)
     exercise: Mapped[bool] = mapped_column(Boolean)
     payload: Mapped[str] = mapped_column(Text)
+
+
+class EdgeOrder(Base):
+    """One signed command to an edge node; the counter is never used twice. ``action`` is its JSON."""
+
+    __tablename__ = "edge_order"
+    __table_args__ = (UniqueConstraint("jti"), Index(None, "node", "ctr"))
+
+    ctr: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    jti: Mapped[str] = mapped_column(String(40))
+    node: Mapped[str] = mapped_column(String(63))
+    action: Mapped[str] = mapped_column(Text)
+    ordered_by: Mapped[str] = mapped_column(String(63))
+    sent_ms: Mapped[int] = mapped_column(BigInteger)
+    boot: Mapped[str] = mapped_column(String(32))
+
+
+class EdgeAnswer(Base):
+    """What a node answered, named by its own time of it; ``jti`` is empty for a refusal of nobody's order."""
+
+    __tablename__ = "edge_answer"
+    __table_args__ = (Index(None, "jti"),)
+
+    node: Mapped[str] = mapped_column(String(63), primary_key=True)
+    at_ms: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    jti: Mapped[str] = mapped_column(String(40))
+    heard_ms: Mapped[int] = mapped_column(BigInteger)
+    ok: Mapped[bool] = mapped_column(Boolean)
+    detail: Mapped[str] = mapped_column(Text)

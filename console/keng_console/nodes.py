@@ -82,22 +82,26 @@ def edges(live: Live, registry: Registry) -> list[NodeView]:
     views = []
     for id_ in [*known, *(i for i in live.edges if i not in known)]:
         heard: Heard[EdgeStatus] | None = live.edges.get(id_)
-        status = heard.said if heard else EdgeStatus(state="offline")
-        seen = [heard.heard_ms] if heard and status.state == "online" else []
+        state = heard.said.state if heard else "unknown"
+        own = live.own_words.get(id_) or (heard.said if heard else EdgeStatus(state="offline"))
+        seen = [heard.heard_ms] if heard and state == "online" else []
         seen += [newest[id_]] if id_ in newest else []
         views.append(
             NodeView(
                 id=id_,
                 known=id_ in known,
-                state=status.state if heard else "unknown",
+                state=state,
                 heard_ms=max((at for at in seen if at >= EARLIEST_MS), default=None),
-                clock=status.clock.value,
-                outbox_readings=status.outbox_readings,
-                outbox_age_s=status.outbox_age_s,
-                dropped=status.dropped,
-                problems=status.problems[:MAX_FAILING],
-                sources=len(status.sources),
-                failing=[source for source in status.sources if not source.ok][:MAX_FAILING],
+                clock=own.clock.value,
+                outbox_readings=own.outbox_readings,
+                outbox_age_s=own.outbox_age_s,
+                dropped=own.dropped,
+                problems=own.problems[:MAX_FAILING],
+                sources=len(own.sources),
+                failing=[source for source in own.sources if not source.ok][:MAX_FAILING],
+                more_failing=max(0, sum(not source.ok for source in own.sources) - MAX_FAILING),
+                order=live.orders.get(id_),
+                refused=live.refusals.get(id_, 0),
             )
         )
     return views

@@ -36,7 +36,7 @@ from keng_console.views import (
     StationView,
     ThresholdView,
 )
-from keng_contracts.alerts import Hazard
+from keng_contracts.alerts import AlertDocument, DataState, Forecast, Hazard
 from keng_contracts.registry import Registry, Sensor, Station
 from keng_contracts.telemetry import Flag
 from keng_store.protocol import Row
@@ -48,6 +48,8 @@ MAX_CHARTS = 4
 CLEARED_SHOWN_MS = 24 * 3_600_000
 HOUR_MS = 3_600_000
 SHORTEST_CHART_MS = 10_000
+#: What alerts says of a gauge's data, as the page counts it.
+_AS_TOLD: dict[DataState | None, Freshness] = {DataState.STALE: Freshness.STALE, DataState.DEAD: Freshness.DEAD}
 
 
 def overview(
@@ -124,6 +126,7 @@ def _headline(live: Live, alerts: Sequence[AlertView], gauge_views: Sequence[Gau
             since_ms=top.updated_ms,
             gauge=top.id,
             data=top.data,
+            unwatched=top.unwatched,
             blind=[station for station in blind if station != top.station],
         )
     if blind or not live.broker_connected:
@@ -147,6 +150,10 @@ def _alerts(live: Live, registry: Registry, stations: dict[str, Station], now_ms
             continue
         sensor = sensors.get(document.sensor.removeprefix(registry.commune.id + "/"))
         station = stations.get(document.station) or (stations.get(sensor.id.split("/")[0]) if sensor else None)
+        track = live.tracks.get(registry.series(sensor)) if sensor else None
+        own = _freshness(track, sensor, now_ms) if sensor else Freshness.NONE
+        data = max(own, _AS_TOLD.get(document.data, Freshness.FRESH), key=list(Freshness).index)
+        newest = track.newest_usable if track else None
         views.append(
             AlertView(
                 id=document.id,
@@ -169,7 +176,10 @@ def _alerts(live: Live, registry: Registry, stations: dict[str, Station], now_ms
                     DeliveryView(id_, speakers.get(id_, id_), state)
                     for id_, state in sorted(document.deliveries.items())
                 ],
-                data=_freshness(live.tracks.get(registry.series(sensor)), sensor, now_ms) if sensor else Freshness.NONE,
+                data=data,
+                suspect=document.data is DataState.SUSPECT,
+                unwatched=raised and (document.unwatched or data in (Freshness.DEAD, Freshness.NONE)),
+                reading=_measured(newest) if newest else None,
             )
         )
     return sorted(views, key=lambda a: (not a.raised, -a.level, not a.official, -a.updated_ms))
@@ -240,8 +250,10 @@ def _gauges(
             above=max((t.level for t in thresholds if level is not None and level >= t.value), default=0),
             next=next((t for t in thresholds if level is not None and level < t.value), None),
             rate=_rate(rows, sensor, chart_hours, time_lapse) if view.freshness is Freshness.FRESH else None,
+            forecast=None,
             chart=None,
         )
+        gauge = replace(gauge, forecast=_forecast(live.alerts.get(gauge.slug), gauge, now_ms, time_lapse))
         found.append((gauge, rows))
     ranked = sorted(found, key=lambda pair: (-max(danger.get(pair[0].slug, 0), pair[0].above), _room(pair[0])))
     charted = {gauge.slug for gauge, _ in ranked[:MAX_CHARTS]}
@@ -251,6 +263,18 @@ def _gauges(
         else gauge
         for gauge, rows in found
     ]
+
+
+def _forecast(document: AlertDocument | None, gauge: GaugeView, now_ms: int, time_lapse: float) -> Forecast | None:
+    """The alert's forecast while it can still be meant: by fresh data, of a level above the present one, and not past.
+
+    A rise that slows may come after the expected time; an hour after it, nobody is told to expect it."""
+    ahead = document.forecast if document else None
+    if ahead is None or gauge.sensor.freshness is not Freshness.FRESH or ahead.level <= gauge.above:
+        return None
+    if now_ms > (ahead.latest_ms or ahead.expected_ms + HOUR_MS):
+        return None
+    return ahead.model_copy(update={"rate_per_h": ahead.rate_per_h / time_lapse})
 
 
 def _room(gauge: GaugeView) -> float:

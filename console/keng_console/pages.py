@@ -18,7 +18,8 @@ from zoneinfo import ZoneInfo
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from keng_console import hydrograph
+from keng_console import hydrograph, order_words
+from keng_console.orders import Told
 from keng_console.views import GaugeView, Overview, Situation
 from keng_console.words import Words, clock, moment, words
 from keng_contracts.telemetry import Flag
@@ -201,6 +202,12 @@ class _Tools:
             f"{then:%H:%M:%S} {then.day}/{then.month}",
             self.words.ago(time_ms, self.view.now_ms),
         )
+
+    # -- orders -------------------------------------------------------------------------------------------------
+
+    def order(self, told: Told) -> str:
+        """The last order to a node, and how it stands."""
+        return f"{order_words.action(self.words, told.order.action)} – {order_words.stands(self.words, told)}"
 
     # -- the chart ----------------------------------------------------------------------------------------------
 

@@ -11,8 +11,10 @@ from importlib.metadata import version
 
 import uvicorn
 
+from keng_console import desk
 from keng_console.board import Board
 from keng_console.database import Database
+from keng_console.desk import Desk
 from keng_console.listener import Listener
 from keng_console.live import MAX_PLAYBACK, Live
 from keng_console.overview import overview
@@ -20,6 +22,8 @@ from keng_console.owner import Owner
 from keng_console.pages import Pages, Rendering
 from keng_console.readings import Readings
 from keng_console.settings import ConsoleSettings, require_loopback
+from keng_console.talk import NAME
+from keng_console.teller import Teller
 from keng_console.views import Overview
 from keng_console.web import Health, asset, create_app
 from keng_contracts.errors import Problem
@@ -47,7 +51,9 @@ class Console:
         self.live = Live()
         self.owner = Owner(settings.registry_file, database, link.credentials.signing_key(), self._registry_changed)
         self.readings = Readings(settings.store, self.live, settings.chart_hours)
-        self.listener = Listener(link, self.live, database, self._news.set)
+        self.teller = Teller(link, link.credentials.signing_key(), database, self.live, self._news.set)
+        self.desk = Desk(self.teller, database)
+        self.listener = Listener(link, self.live, database, self._news.set, self.teller.heard)
         self._pages = Pages(asset)
         self.board = Board(new_boot_id(), self._render)
         self.app = create_app(
@@ -80,8 +86,8 @@ class Console:
             registry_version=registry.version if registry else None,
         )
 
-    async def run(self, stop: asyncio.Event, listening: socket.socket) -> None:
-        """Serve until told to stop."""
+    async def run(self, stop: asyncio.Event, listening: socket.socket, door: socket.socket) -> None:
+        """Serve the pages and the desk until told to stop."""
         server = _Server(
             uvicorn.Config(self.app, lifespan="off", log_config=None, access_log=False, server_header=False)
         )
@@ -91,6 +97,8 @@ class Console:
                 self.owner.watch(self._link),
                 self._hear(),
                 self.listener.keep_evidence(),
+                self.teller.keep_answers(),
+                self.desk.serve(door),
                 self._read_store(),
                 self._redraw(),
                 self._check_database(),
@@ -179,11 +187,11 @@ async def main(settings: ConsoleSettings, stop: asyncio.Event) -> None:
     try:
         async with Link(settings.broker, session_expiry_s=SESSION_S) as link:
             console = Console(settings, link, database)
-            with listen(settings.host, settings.port) as listening:
+            with desk.listen(settings.state / NAME) as door, listen(settings.host, settings.port) as listening:
                 port = listening.getsockname()[1]
                 name = f"[{settings.host}]" if ":" in settings.host else settings.host
                 log.info("the page is at http://%s:%d/", name, port)
                 service.notify("READY=1")
-                await console.run(stop, listening)
+                await console.run(stop, listening, door)
     finally:
         database.close()

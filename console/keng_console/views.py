@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from keng_contracts.alerts import Delivery
+from keng_console.orders import Told
+from keng_contracts.alerts import Delivery, Forecast
 from keng_contracts.playback import What
 from keng_contracts.registry import AuthorityMode
 from keng_contracts.status import SourceHealth
@@ -78,8 +79,9 @@ class Chart:
 class GaugeView:
     """A level and its thresholds. ``rate`` is in units an hour (of the story, in a time-lapse), None when unknown.
 
-    ``above`` is the highest threshold at or below the level, 0 for none; ``official`` says whether its levels are
-    báo động or a local warning. ``chart`` is None for a gauge that is not among the most endangered.
+    ``forecast`` is alerts' estimate of when the next level is reached, while it can still be meant; its rate is as
+    ``rate``. ``above`` is the highest threshold at or below the level, 0 for none; ``official`` says whether its levels
+    are báo động or a local warning. ``chart`` is None for a gauge that is not among the most endangered.
     """
 
     slug: str
@@ -91,6 +93,7 @@ class GaugeView:
     above: int
     next: ThresholdView | None
     rate: float | None
+    forecast: Forecast | None
     chart: Chart | None
 
 
@@ -115,7 +118,9 @@ class DeliveryView:
 class AlertView:
     """``raised_ms`` is when the episode began, ``updated_ms`` when its present level was reached.
 
-    ``data`` is how fresh the gauge's readings are: old ones freeze the alert, they do not end it.
+    ``data`` is how fresh the gauge's readings are, by our own look and by alerts', the worse of both: old ones freeze
+    the alert, they do not end it. ``suspect`` when those that come are doubted; ``unwatched`` when a person has to look
+    at the river; ``reading`` is the gauge's newest usable one.
     """
 
     id: str
@@ -136,6 +141,9 @@ class AlertView:
     play: str
     deliveries: list[DeliveryView]
     data: Freshness
+    suspect: bool
+    unwatched: bool
+    reading: Measured | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +180,11 @@ class SpeakerView:
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
+    """Outbox, drops, problems and sources are by the node's own last word, so of an offline node they are old.
+
+    ``refused`` counts the refusals of commands that were heard of it.
+    """
+
     id: str
     known: bool
     state: str
@@ -183,6 +196,9 @@ class NodeView:
     problems: list[str]
     sources: int
     failing: list[SourceHealth]
+    more_failing: int
+    order: Told | None
+    refused: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +213,7 @@ class Headline:
     since_ms: int | None = None
     gauge: str = ""
     data: Freshness = Freshness.FRESH
+    unwatched: bool = False
     blind: list[str] = field(default_factory=list)
 
 

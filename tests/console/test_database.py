@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from sqlalchemy import create_engine, inspect, text
 
 from keng_console.database import UNREADABLE, Database, DatabaseUnavailable, Evidence
 from keng_console.models import Base
+from keng_console.orders import Answer, Told
+from keng_contracts.commands import Identify, Reload, SetInterval
 from keng_contracts.errors import Problem
 from keng_contracts.playback import PlaybackEvent, What
 from keng_contracts.telemetry import Clock
@@ -87,7 +90,8 @@ def test_migrations_make_from_nothing_exactly_what_the_models_say(url: str) -> N
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
-    assert {"registry_version", "playback_event", "alembic_version"} == set(inspect(engine).get_table_names())
+    ours = {"registry_version", "playback_event", "edge_order", "edge_answer"}
+    assert ours | {"alembic_version"} == set(inspect(engine).get_table_names())
     engine.dispose()
 
 
@@ -123,6 +127,30 @@ def test_registry_versions_are_kept_and_the_newest_holds(database: Database) -> 
     assert kept is not None and (kept.version, kept.taken_ms) == (20251117001, 123)
     with pytest.raises(DatabaseUnavailable):
         database.keep_registry(2, "again", 124)
+
+
+def test_a_counter_is_never_used_twice_and_stays_above_the_clock(database: Database, url: str) -> None:
+    def keep(jti: str, now_ms: int) -> int:
+        return database.keep_order(jti, "tram-a", Identify(), "lan", now_ms, BOOT).ctr
+
+    assert [keep("a" * 8, 5000), keep("b" * 8, 5000), keep("c" * 8, 10)] == [5000, 5001, 5002]
+    again = Database(url)
+    assert again.keep_order("d" * 8, "tram-b", Identify(), "lan", 20, BOOT).ctr == 5003
+    again.close()
+
+
+def test_an_order_is_kept_with_its_answers_and_a_refusal_of_nobodys_order_beside_it(database: Database) -> None:
+    order = database.keep_order("a" * 8, "tram-a", SetInterval(sensor="mua", interval_s=None), "lan", 5000, BOOT)
+    database.keep_order("b" * 8, "tram-b", Reload(), "root", 6000, BOOT)
+    done = Answer("tram-a", "a" * 8, 1, 5100, True, "mua: as set\0")
+    forged = Answer("tram-a", "", 2, 5200, False, "refused: replayed")
+    assert [database.keep_answer(one) for one in (done, forged, forged)] == [True, True, False]
+    assert not database.keep_answer(replace(done, at_ms=3, jti="c" * 8)), "no order of ours"
+    assert not database.keep_answer(replace(done, at_ms=3, node="tram-b")), "an order to another node"
+    told, refused = database.orders(10, "tram-a")
+    assert told == [Told(order, (replace(done, detail="mua: as set"),))]
+    assert (refused, database.refusals()) == ([forged], {"tram-a": 1})
+    assert {one.order.node for one in database.last_orders()} == {"tram-a", "tram-b"}
 
 
 def test_a_database_that_is_locked_keeps_nothing_and_says_so(tmp_path: Path) -> None:

@@ -1,0 +1,145 @@
+"""Where this machine's administrators speak to the running console: a Unix socket in its state folder.
+
+Whoever may open the socket (its owner, its group, root) has the authority to command edge nodes; the kernel says who
+it is (SO_PEERCRED), and every order carries that name. Nothing of it is on a network.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import pwd
+import socket
+import struct
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from keng_console.database import Database, DatabaseUnavailable
+from keng_console.talk import ANSWER, REQUEST, TOLD, Request, Tell
+from keng_console.teller import Teller
+from keng_contracts.errors import Problem
+from keng_runtime.settings import explain
+
+#: sockaddr_un has 108 bytes for the path and its ending NUL (unix(7)).
+MAX_PATH_BYTES = 107
+MAX_REQUEST_BYTES = 16 * 1024
+REQUEST_S = 5.0
+#: People who speak at the same time.
+MAX_TALKS = 20
+
+
+@contextmanager
+def listen(path: Path) -> Iterator[socket.socket]:
+    """The listening socket, for owner and group only; raises :class:`Problem`. Removed at the end."""
+    if len(os.fsencode(path)) > MAX_PATH_BYTES:
+        what = f"is too long for the socket by which commands are given ({MAX_PATH_BYTES} bytes at most)"
+        raise Problem(what, where=str(path), todo="set 'state' to a folder with a shorter path")
+    if _answers(path):
+        todo = "end it, or give this one its own 'state' folder"
+        raise Problem("another console uses this state folder", where=str(path), todo=todo)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        path.unlink(missing_ok=True)
+        os.fchmod(listening.fileno(), 0o600)  # before bind, so that it is never open to others
+        listening.bind(str(path))
+        path.chmod(0o660)
+        listening.listen(MAX_TALKS)
+    except OSError as error:
+        listening.close()
+        raise Problem(
+            f"the socket by which commands are given can't be made ({error.strerror})",
+            where=str(path),
+            todo="let the folder belong to the user of this service",
+        ) from None
+    try:
+        yield listening
+    finally:
+        listening.close()
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+        return True
+
+
+class Desk:
+    """Serves the socket."""
+
+    def __init__(self, teller: Teller, database: Database) -> None:
+        self._teller = teller
+        self._database = database
+        self._talks = 0
+
+    async def serve(self, listening: socket.socket) -> None:
+        """Until cancelled."""
+        server = await asyncio.start_unix_server(self._talk, sock=listening, limit=MAX_REQUEST_BYTES)
+        async with server:
+            await server.serve_forever()
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._talks += 1
+        try:
+            async with aclosing(self._answer(reader, _peer(writer))) as lines:
+                async for line in lines:
+                    writer.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+                    await writer.drain()
+        except ConnectionError:
+            pass  # whoever asked has gone; what was ordered is recorded all the same
+        finally:
+            self._talks -= 1
+            writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, by: str) -> AsyncGenerator[dict[str, Any], None]:
+        try:
+            if self._talks > MAX_TALKS:
+                raise Problem("too many speak to the console at once", where="console", todo="try again")
+            request = await _request(reader)
+            if isinstance(request, Tell):
+                async with aclosing(self._teller.tell(request.node, request.action, by, request.wait_s)) as steps:
+                    async for told in steps:
+                        yield {"told": TOLD.dump_python(told, mode="json")}
+            else:
+                orders, refusals = await asyncio.to_thread(self._database.orders, request.limit, request.node)
+                for told in orders:
+                    yield {"told": TOLD.dump_python(told, mode="json")}
+                for refusal in refusals:
+                    yield {"refusal": ANSWER.dump_python(refusal, mode="json")}
+            yield {"end": True}
+        except Problem as problem:
+            yield {"problem": vars(problem)}
+        except DatabaseUnavailable as error:
+            away = Problem(f"does not answer ({error})", where="operational database", todo="try again")
+            yield {"problem": vars(away)}
+
+
+async def _request(reader: asyncio.StreamReader) -> Request:
+    try:
+        async with asyncio.timeout(REQUEST_S):
+            return REQUEST.validate_json(await reader.readline())
+    except ValidationError as error:
+        raise Problem(explain(error), where="request", todo="see 'keng console tell --help'") from None
+    except (ValueError, TimeoutError):
+        raise Problem("no request came", where="request", todo="see 'keng console tell --help'") from None
+
+
+def _peer(writer: asyncio.StreamWriter) -> str:
+    """Who is at the other end: the name of the Unix user, or the number of one without a name."""
+    credentials = struct.Struct("3i")
+    raw = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, credentials.size)
+    _pid, uid, _gid = credentials.unpack(raw)
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"

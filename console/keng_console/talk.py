@@ -1,0 +1,39 @@
+"""What is said over the console's socket (:mod:`keng_console.desk`).
+
+One request a connection, a JSON line: ``{"do": "tell", "node", "action", "wait_s"}`` or ``{"do": "told", "node",
+"limit"}``. The answer is JSON lines: ``{"told": …}`` at each step (or for each order kept), ``{"refusal": …}`` for one
+that answers no order of ours, ``{"problem": …}`` when it can't be done, and ``{"end": true}``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, TypeAdapter
+
+from keng_console.orders import Answer, Told
+from keng_contracts.commands import EdgeAction
+from keng_contracts.names import Slug
+
+#: The socket's name in the state folder.
+NAME = "console.sock"
+
+TOLD = TypeAdapter(Told)
+ANSWER = TypeAdapter(Answer)
+
+
+class Tell(BaseModel):
+    do: Literal["tell"] = "tell"
+    node: Slug
+    action: EdgeAction
+    wait_s: float = Field(15.0, gt=0, le=600)
+
+
+class List(BaseModel):
+    do: Literal["told"] = "told"
+    node: str = ""
+    limit: int = Field(20, ge=1, le=1000)
+
+
+Request = Annotated[Tell | List, Field(discriminator="do")]
+REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
