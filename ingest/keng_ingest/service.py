@@ -49,6 +49,9 @@ SESSION_EXPIRY_S = 24 * 3600
 #: A stop waits this long for the store, well within systemd's patience.
 FINISH_S = 8.0
 RETRY_MIN_S, RETRY_MAX_S = 0.5, 30.0
+#: A store that asks for patience gets no more than this: quotas are counted in minutes, and a proxy that says "a day"
+#: must not stop us for one.
+PATIENCE_MAX_S = 300.0
 #: Messages sorted before the loop looks at what else there is to do.
 SLICE = 250
 #: While a commit runs there is no hurry: messages are gathered, so that the threads don't wake each other for each.
@@ -209,7 +212,7 @@ class Ingest:
                     await asyncio.to_thread(self._write, outcome)
                 return
             except StoreUnavailable as error:
-                pause = max(wait, error.retry_after_s or 0.0)  # a store that asks for patience is given it
+                pause = max(wait, min(error.retry_after_s or 0.0, PATIENCE_MAX_S))
                 log.error("the store can't take readings now (%s); nothing is lost, next try in %.1f s", error, pause)
                 await asyncio.sleep(pause)
                 wait = min(wait * 2, RETRY_MAX_S)

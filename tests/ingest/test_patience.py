@@ -1,4 +1,4 @@
-"""A store that asks to be left alone is left alone for that long, and then gets the same batch."""
+"""A store that asks to be left alone is left alone for that long, within reason, and then gets the same batch."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import asyncio
 import pytest
 
 from keng_ingest import service
-from keng_ingest.service import RETRY_MIN_S, Ingest
+from keng_ingest.service import PATIENCE_MAX_S, RETRY_MIN_S, Ingest
 from keng_ingest.sort import Sorted
 from keng_store.protocol import StoreUnavailable
 
 
-@pytest.mark.parametrize(("asked", "waited"), [(7.0, 7.0), (None, RETRY_MIN_S), (0.0, RETRY_MIN_S)])
+@pytest.mark.parametrize(
+    ("asked", "waited"), [(7.0, 7.0), (None, RETRY_MIN_S), (0.0, RETRY_MIN_S), (86_400.0, PATIENCE_MAX_S)]
+)
 async def test_retry_after_is_honoured(monkeypatch: pytest.MonkeyPatch, asked: float | None, waited: float) -> None:
     answers: list[Exception | None] = [StoreUnavailable("429", asked), None]
     written: list[Sorted] = []

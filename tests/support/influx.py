@@ -53,11 +53,12 @@ bind-address = "127.0.0.1:{rpc_port}"
 
 
 class RunningInflux:
-    """influxd with a data folder of its own, kept over :meth:`kill` and :meth:`start` and removed at the end."""
+    """influxd with a data folder of its own (``home``, or a temporary one), kept over :meth:`kill` and :meth:`start`
+    and removed at the end."""
 
-    def __init__(self, *, auth: bool = False) -> None:
+    def __init__(self, *, auth: bool = False, home: Path | None = None) -> None:
         assert shutil.which("influxd"), "influxd is not installed: apt-get install influxdb"
-        self.home = Path(tempfile.mkdtemp(prefix="keng-influx-"))
+        self.home = home or Path(tempfile.mkdtemp(prefix="keng-influx-"))
         self.port = free_port()
         self._auth = auth
         self._process: Process | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import urllib.request
 from pathlib import Path
 
 from tests.support.broker import RunningBroker
@@ -31,9 +32,21 @@ def start(part: str, name: str, folder: Path, text: str) -> Process:
     return Process([command(part), "run", "--settings", file], log=folder / f"{name}.log")
 
 
-def start_ingest(broker: RunningBroker, folder: Path, store_url: str, identity: str = "ingest") -> Process:
-    text = settings(broker, identity, folder / identity) + f'[store]\nurl = "{store_url}"\n'
+def start_ingest(
+    broker: RunningBroker, folder: Path, store_url: str, identity: str = "ingest", more: str = ""
+) -> Process:
+    text = settings(broker, identity, folder / identity, more) + f'[store]\nurl = "{store_url}"\n'
     return start("keng-ingest", identity, folder, text)
+
+
+def metrics(port: int) -> dict[str, float]:
+    """What a service's metrics page says now, by name (and labels); empty while it does not answer."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
+            lines = page.read().decode().splitlines()
+    except OSError:
+        return {}
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
 
 
 def start_alerts(broker: RunningBroker, folder: Path) -> Process:

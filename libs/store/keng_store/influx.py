@@ -67,6 +67,8 @@ _HINTS = {
     404: "the database is not there",
     429: "it asks for patience",
 }
+#: 1.6.7 goes on failing when there is room again: its writer of the log never tries a second time.
+_DISK_FULL, _DISK_HINT = "no space left", "make room on its disk, then restart it"
 
 
 class InfluxStore:
@@ -362,11 +364,12 @@ class InfluxStore:
         self._is_set_up = not self._read_only or self._version != 1 or self._has_policy
 
     def _unavailable(self, error: ApiException) -> StoreUnavailable:
-        hint = _HINTS.get(error.status, "")
+        detail = _detail(error)
+        hint = _DISK_HINT if _DISK_FULL in detail else _HINTS.get(error.status, "")
         wait = str(error.headers.get("Retry-After", "")) if error.headers else ""
         return StoreUnavailable(
-            f"{self._where} answers {error.status} {_detail(error)}" + (f"; {hint}" if hint else ""),
-            float(wait) if wait.isdigit() else None,
+            f"{self._where} answers {error.status} {detail}" + (f"; {hint}" if hint else ""),
+            float(wait) if wait.isdecimal() else None,
         )
 
 
