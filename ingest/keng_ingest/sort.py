@@ -113,6 +113,7 @@ def sort(
     """Sort ``(topic, payload)`` messages, adding to ``out`` if it is given. ``windows`` is quality control's memory by
     series, updated in place; it holds only series that the registry knows."""
     out = Sorted() if out is None else out
+    owners, limits_by, rows = rules.owner, rules.limits, out.rows
     for topic_text, payload in batch:
         try:
             topic = _topic(topic_text)
@@ -131,14 +132,22 @@ def sort(
             continue
         refused = [f"record {r.record}: {r.reason}" for r in pack.rejected]
         taken = False
-        owner, node, rows = rules.owner, topic.id, out.rows
         for reading in pack.readings:
-            if owner.get(reading.series) != node:  # most are the node's own
+            series, time_ms, value, _, flag = reading
+            if owners.get(series) != topic.id:  # most are the node's own
                 fault = _misplaced(reading, topic, rules)
                 if fault:
                     refused.append(fault)
                     continue
-            rows.append(_judge(reading, rules, windows, now_ms, out))
+            limits = limits_by.get(series)
+            if limits is not None:
+                window = windows.get(series)
+                if window is None:
+                    window = windows[series] = Window()
+                elif window.times and window.times[-1] == time_ms:
+                    out.duplicates += 1
+                flag = judge(reading, limits, window, now_ms).flag
+            rows.append(_new(Row, (series, time_ms, value, flag)))
             taken = True
         if taken:
             out.stored.setdefault((topic, pack.boot), []).append(pack.seq)
@@ -148,6 +157,8 @@ def sort(
     return out
 
 
+#: Half the price of calling a named tuple's class.
+_new = tuple.__new__
 #: The topics of a commune are few, and each comes with every message.
 _topic = lru_cache(4096)(Topic.parse)
 
@@ -160,16 +171,3 @@ def _misplaced(reading: Reading, topic: Topic, rules: Rules) -> str:
     if owner is not None and owner != topic.id:
         return f"{reading.series} belongs to node {owner}, not to {topic.id}"
     return ""
-
-
-def _judge(reading: Reading, rules: Rules, windows: MutableMapping[str, Window], now_ms: int, out: Sorted) -> Row:
-    limits = rules.limits.get(reading.series)
-    if limits is None:
-        return Row(reading.series, reading.time_ms, reading.value, reading.flag)
-    window = windows.get(reading.series)
-    if window is None:
-        window = windows[reading.series] = Window()
-    elif window.times and window.times[-1] == reading.time_ms:
-        out.duplicates += 1
-    verdict = judge(reading, limits, window, now_ms)
-    return Row(reading.series, reading.time_ms, reading.value, verdict.flag)

@@ -223,6 +223,33 @@ def test_base_values_hold_for_the_records_after_them() -> None:
     ]
 
 
+#: Right and wrong values of every label, so that most records are nearly right.
+odd_records = st.one_of(
+    st.none(),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "n": st.sampled_from(["phu-oc/level", "phu-oc/rain", "phu oc", "", None, ["level"], {}]),
+            "v": st.sampled_from([1.65, -0.0, 2, True, "1", None, 1 << 60]),
+            "u": st.sampled_from(["m", "", "m" * 17, 1, None, ["m"]]),
+            "t": st.sampled_from([0.25, 1, -1.5e9, 1e300, 10**400, True, "0", None, [0]]),
+            "q": st.sampled_from([1, 7, None]),
+            "bn": st.sampled_from(["quang-tho/", "phong-dien/", "", 1]),
+            "bt": st.sampled_from([NOW, NOW + 0.5, 0.0, 1e300, 10**400, None]),
+        },
+    ),
+)
+
+
+@given(st.lists(odd_records, max_size=6))
+def test_a_label_that_means_nothing_changes_nothing(records: list[Any]) -> None:
+    """Records with the common labels only are read in another way than those with more."""
+    plain = decoded(record(), *records)
+    noted = decoded(record(), *(None if entry is None else {**entry, "note": "x"} for entry in records))
+    assert plain.readings == noted.readings
+    assert plain.rejected == noted.rejected
+
+
 def test_a_time_keeps_its_millisecond() -> None:
     for time_ms in (EARLIEST_MS, 1_763_258_400_001, 1_763_258_400_999, LATEST_MS - 1):
         one = Reading("quang-tho/phu-oc/level", time_ms, 1.0, "m")

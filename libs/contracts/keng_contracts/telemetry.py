@@ -26,7 +26,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple, TypeGuard
 
@@ -65,9 +64,44 @@ class Clock(StrEnum):
 
 #: The labels of a record that mean something here, those of the pack's first included.
 _LABELS = frozenset({"bn", "bt", "bu", "n", "u", "v", "t", "q", "boot", "seq", "clock", "made", "up", "moved"})
+# Looking a member up in its enumeration costs as much as reading a record.
 _FLAGS: dict[Any, Flag] = {flag.value: flag for flag in Flag}
-_seen: set[str] = set()
-_MOST_SEEN = 10_000
+_CLOCKS: dict[Any, Clock] = {clock.value: clock for clock in Clock}
+_NOT_EVALUATED = Flag.NOT_EVALUATED
+_LONGEST_UNIT = 16
+#: Half the price of calling a named tuple's class.
+_new = tuple.__new__
+
+
+class _Names:
+    """Series that were found to be right, by the two parts that SenML gives them in: the same few come again and again.
+    It forgets all when it holds ``most``."""
+
+    def __init__(self, most: int = 10_000) -> None:
+        self._most = most
+        self._count = 0
+        self._after: dict[str, dict[str, str]] = {}
+
+    def after(self, base: str) -> dict[str, str]:
+        """The series known by their names after a base name."""
+        return self._after.get(base, {})
+
+    def checked(self, base: str, name: str) -> str:
+        """The series; raises ValueError for what is none."""
+        series = self.after(base).get(name)
+        if series is None:
+            series = base + name
+            if not _SERIES.fullmatch(series):
+                raise ValueError(f"{series!r:.80} is not a series (commune/station/quantity)")
+            if self._count >= self._most:
+                self._after.clear()
+                self._count = 0
+            self._after.setdefault(base, {})[name] = series
+            self._count += 1
+        return series
+
+
+_names = _Names()
 
 
 class Reading(NamedTuple):
@@ -87,8 +121,7 @@ class Rejected(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Pack:
+class Pack(NamedTuple):
     """What an edge sends at once. ``(boot, seq)`` names it; a receipt speaks of it by that name."""
 
     boot: str
@@ -96,7 +129,7 @@ class Pack:
     clock: Clock
     made_ms: int
     readings: tuple[Reading, ...]
-    rejected: tuple[Rejected, ...] = field(default=())
+    rejected: tuple[Rejected, ...] = ()
     up_ms: int | None = None
     moved_ms: int = 0
 
@@ -169,21 +202,55 @@ def decode(payload: bytes) -> Pack:
     if len(records) > MAX_RECORDS:
         raise BadPack(f"more than {MAX_RECORDS} records", boot, seq)
     try:
-        clock = Clock(head.get("clock", "unknown"))
-    except ValueError:
+        clock = _CLOCKS[head.get("clock", "unknown")]
+    except (KeyError, TypeError):
         raise BadPack(f"clock state {head['clock']!r:.40} is unknown", boot, seq) from None
 
+    readings, rejected = _resolve(records)
+    made_ms = _milliseconds(head.get("made", head.get("bt", 0))) or 0
+    up_ms, moved_ms = _milliseconds(head.get("up")), _milliseconds(head.get("moved")) or 0
+    return Pack(boot, seq, clock, made_ms, tuple(readings), tuple(rejected), up_ms, moved_ms)
+
+
+def _resolve(records: list[Any]) -> tuple[list[Reading], list[Rejected]]:
+    """The records with their base values (RFC 8428, section 4.6), which stay for the records after them.
+
+    Most are a name that is known, a value, a unit and perhaps a time: these are read at a glance. The others are read
+    by :func:`_reading`, which says what is wrong with them.
+    """
     readings: list[Reading] = []
     rejected: list[Rejected] = []
-    base = {"bn": "", "bt": 0.0, "bu": ""}
+    base: dict[str, Any] = {"bn": "", "bt": 0.0, "bu": ""}
+    names: dict[str, str] = {}
+    base_ms = 0
     for index, record in enumerate(records):
+        try:
+            series, value, unit = names[record["n"]], record["v"], record["u"]
+            time_ms = base_ms
+            if len(record) == 4:
+                offset = record["t"]
+                time_ms = round((base["bt"] + offset) * 1000) if type(offset) is float and abs(offset) < 1e11 else 0
+            if (
+                len(record) <= 4
+                and type(value) is float
+                and value - value == 0.0  # finite
+                and EARLIEST_MS <= time_ms < LATEST_MS
+                and type(unit) is str
+                and len(unit) <= _LONGEST_UNIT
+            ):
+                readings.append(_new(Reading, (series, time_ms, value, unit, _NOT_EVALUATED)))
+                continue
+        except (KeyError, TypeError):
+            pass
         try:
             readings.append(_reading(record, base))
         except ValueError as error:
             rejected.append(Rejected(index, str(error)))
-    made_ms = _milliseconds(head.get("made", head.get("bt", 0))) or 0
-    up_ms, moved_ms = _milliseconds(head.get("up")), _milliseconds(head.get("moved")) or 0
-    return Pack(boot, seq, clock, made_ms, tuple(readings), tuple(rejected), up_ms, moved_ms)
+        if abs(base["bt"]) < 1e11:
+            names, base_ms = _names.after(base["bn"]), round(base["bt"] * 1000)
+        else:
+            names = {}
+    return readings, rejected
 
 
 def _reading(record: Any, base: dict[str, Any]) -> Reading:
@@ -200,9 +267,7 @@ def _reading(record: Any, base: dict[str, Any]) -> Reading:
     value, name, offset = get("v"), get("n", ""), get("t", 0)
     if not isinstance(name, str):
         raise ValueError("n is not text")
-    series = base["bn"] + name
-    if series not in _seen:
-        _check_series(series)
+    series = _names.checked(base["bn"], name)
     if type(value) is not float:
         if not _is_int(value) or abs(value) >= 1 << 53:
             raise ValueError("v is not a number")
@@ -218,7 +283,7 @@ def _reading(record: Any, base: dict[str, Any]) -> Reading:
     if not EARLIEST_MS <= time_ms < LATEST_MS:
         raise ValueError(f"the time {seconds:.0f} s is impossible (before 2020 or after 2099)")
     unit = get("u", base["bu"])
-    if not isinstance(unit, str) or len(unit) > 16:
+    if not isinstance(unit, str) or len(unit) > _LONGEST_UNIT:
         raise ValueError("u is not a unit")
     try:
         flag = _FLAGS[get("q", 2)]
@@ -228,15 +293,6 @@ def _reading(record: Any, base: dict[str, Any]) -> Reading:
     if not record.keys() <= _LABELS and any(label.endswith("_") for label in record):
         raise ValueError("a label that must be understood is unknown")
     return Reading(series, time_ms, value, unit, flag)
-
-
-def _check_series(series: str) -> None:
-    """Raise ValueError for what is no series; remember what is, for the same few come again and again."""
-    if not _SERIES.fullmatch(series):
-        raise ValueError(f"{series!r:.80} is not a series (commune/station/quantity)")
-    if len(_seen) >= _MOST_SEEN:
-        _seen.clear()
-    _seen.add(series)
 
 
 def _milliseconds(seconds: Any) -> int | None:
