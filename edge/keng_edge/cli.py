@@ -131,11 +131,19 @@ def check(ctx: click.Context, file: Path) -> None:
     "--kind",
     "kinds",
     multiple=True,
-    type=click.Choice(["text", "rak3172", "sdi12", "modbus"]),
+    type=click.Choice(["text", "e22", "rak3172", "sdi12", "modbus"]),
     help="Look for these only; may be given more than once.  [default: all, in this order, until one is found]",
 )
 @click.option("--to", default=32, show_default=True, type=click.IntRange(1, 247), help="Last Modbus address to ask.")
 @click.option("--baud", "bauds", multiple=True, type=int, help="Modbus: these speeds only.  [default: the usual six]")
+@click.option(
+    "--listen",
+    "listen_s",
+    default=2.5,
+    show_default=True,
+    type=click.FloatRange(0.5, 3600),
+    help="Text and LoRa nodes speak when they like: listen so many seconds at each of four speeds.",
+)
 @click.option("--profiles", type=click.Path(path_type=Path, file_okay=False), help="Folder with profiles of your own.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.pass_context
@@ -145,6 +153,7 @@ def discover(
     kinds: tuple[str, ...],
     to: int,
     bauds: tuple[int, ...],
+    listen_s: float,
     profiles: Path | None,
     as_json: bool,
 ) -> None:
@@ -156,6 +165,7 @@ def discover(
     \b
     Examples:
       keng edge discover /dev/ttyUSB0
+      keng edge discover /dev/ttyUSB0 --kind e22 --listen 60
       keng edge discover /dev/ttyUSB0 --kind modbus --baud 9600 --to 247 --json
     """
     from keng_edge.sources import discover as seek
@@ -170,11 +180,13 @@ def discover(
             click.echo(f"\r\033[K{what} …", err=True, nl=False)
 
     async def look() -> list[seek.Found]:
-        for kind in kinds or ("text", "rak3172", "sdi12", "modbus"):
+        unasked = [kind for kind in kinds or ("text", "e22") if kind in ("text", "e22")]
+        asked = [kind for kind in kinds or ("rak3172", "sdi12", "modbus") if kind not in unasked]
+        for kind in [*unasked[:1], *asked]:
             if not shows:
-                click.echo(f"looking for {kind} …", err=True)
-            if kind == "text":
-                found = await seek.text(port, known, say)
+                click.echo(f"looking for {' and '.join(unasked) if kind in unasked else kind} …", err=True)
+            if kind in unasked:
+                found = await seek.listen(port, known, say, unasked, listen_s)
             elif kind == "rak3172":
                 found = await seek.rak3172(port, say)
             elif kind == "sdi12":
@@ -203,6 +215,11 @@ def discover(
             for one in found
         ]
         _table(rows)
+        click.echo(
+            f"\nFor the settings, with an 'id' each, and 'station' for a sensor:\n\n{seek.settings(port, found)}"
+        )
+        if any(one.kind in ("e22", "rak3172") for one in found):
+            click.echo("\nTheir readings count with their keys alone: keng provision … --radio-node EDGE NUMBER")
     ctx.exit(0 if found else 1)
 
 

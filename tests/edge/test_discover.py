@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner
 
 from keng_edge.cli import cli
 from tests.support.modbus_slave import ModbusSlaves
-from tests.support.radio import rak
+from tests.support.radio import frame, payload, rak
 from tests.support.twin import Twin, nmea
 
 
@@ -62,6 +65,30 @@ def test_lines_of_text_are_heard_and_their_profile_named(tmp_path: Path) -> None
     with Twin(tmp_path / "uart", talk=lambda: nmea("WIMWV,214.8,R,0.1,M,A")) as twin:
         status, found = discover(twin.port)
     assert status == 0 and found == [{"kind": "text", "baud": 9600, "address": "", "fits": ["nmea-wind"]}]
+
+
+@pytest.mark.parametrize(("rssi", "said"), [(b"", False), (b"\xa3", True)])
+def test_lora_nodes_behind_an_e22_are_heard_without_their_keys(tmp_path: Path, rssi: bytes, said: bool) -> None:
+    sequence = itertools.count(1)
+
+    def talk() -> bytes:
+        number = next(sequence)
+        damaged = bytearray(frame(99, number, payload(1652)))
+        damaged[12] ^= 1
+        sent = (bytes(damaged), frame(17, number, payload(1652)), frame(18, number, payload(-3)))
+        return b"".join(one + rssi for one in sent)
+
+    with Twin(tmp_path / "e22", talk=talk) as twin:
+        status, found = discover(twin.port, "--listen", "0.5")
+        shown = CliRunner().invoke(cli, ["discover", str(twin.port), "--kind", "e22", "--listen", "0.5"]).stdout
+        assert twin.heard == b"", "nothing is written to it"
+    assert status == 0
+    assert found == [{"kind": "e22", "baud": 9600, "address": node, "fits": ["keng-node"]} for node in ("17", "18")]
+    assert "LoRa node 17, keng frame" in shown and "node 99" not in shown
+    assert ("rssi_byte = true" in shown) is said
+    written = tomllib.loads(shown[shown.index("[[buses]]") : shown.index("Their readings")])["buses"]
+    assert written[0]["kind"] == "e22" and written[0]["port"] == str(twin.port)
+    assert written[0]["slaves"] == [{"profile": "keng-node", "address": 17}, {"profile": "keng-node", "address": 18}]
 
 
 def test_where_nothing_answers_it_says_what_to_check(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What answers on a port: Modbus slaves, SDI-12 sensors, a RAK3172, lines of text; and which shipped profile fits.
+"""What answers on a port: Modbus slaves, SDI-12 sensors, LoRa radios, lines of text; and which shipped profile fits.
 
 Nothing is written to a device: registers are read, names are asked for.
 """
@@ -6,7 +6,7 @@ Nothing is written to a device: registers are read, names are asked for.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from string import digits
 from keng_edge.plan import SHIPPED, load_profile
 from keng_edge.sources.modbus import Line
 from keng_edge.sources.profiles import AnyProfile, Block, Parity, Profile
+from keng_edge.sources.radioframes import CRC_BYTES, SYNC, Heard, RadioProfile, Splitter
 from keng_edge.sources.sdi12 import Sdi12Line
 from keng_edge.sources.sdi12frames import Sdi12Profile
 from keng_edge.sources.serialport import PortLost, SerialPort
@@ -30,15 +31,18 @@ SPEEDS: Sequence[tuple[int, Parity]] = (
     (19200, "N"),
     (115200, "N"),
 )
-#: How long text is listened for at each speed, and a radio is waited for.
+#: How long is listened at each speed, and an answer waited for.
 LISTEN_S, ANSWER_S = 2.5, 0.5
+#: So many lines of text are enough to know them; so many of the last bytes are kept.
+ENOUGH, MOST_BYTES = 5, 4096
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One that answers. ``fits`` names shipped profiles whose registers, command or pattern it knows."""
+    """One that answers. ``fits`` names shipped profiles whose registers, command or pattern it knows; ``more`` has what
+    else its line needs in the settings."""
 
     kind: str
     baud: int
@@ -46,6 +50,7 @@ class Found:
     address: str
     says: str
     fits: list[str] = field(default_factory=list)
+    more: dict[str, str] = field(default_factory=dict)
 
 
 def shipped(own: Path | None = None) -> dict[str, AnyProfile]:
@@ -187,24 +192,78 @@ async def rak3172(port: str, say: Say) -> list[Found]:
     return []
 
 
-async def text(port: str, profiles: dict[str, AnyProfile], say: Say, listen_s: float = LISTEN_S) -> list[Found]:
-    """Listen at each speed; what comes in printable lines is text."""
+async def listen(
+    port: str,
+    profiles: dict[str, AnyProfile],
+    say: Say,
+    kinds: Collection[str] = ("text", "e22"),
+    seconds: float = LISTEN_S,
+) -> list[Found]:
+    """Listen at each speed, and write nothing: what comes in printable lines is text, and an E22 hands over frames."""
     for baud in (9600, 4800, 115200, 19200):
-        say(f"text at {baud}")
-        line, lines = SerialPort(port, baud), Lines()
+        say(f"listening at {baud}")
+        line, lines, splitter = SerialPort(port, baud), Lines(), Splitter()
         heard: list[bytes] = []
+        frames: list[Heard] = []
+        raw = b""
         async with opened(line):
-            deadline = time.monotonic() + listen_s
-            while time.monotonic() < deadline and len(heard) < 5:
+            deadline = time.monotonic() + seconds
+            while time.monotonic() < deadline and (frames or len(heard) < ENOUGH):
                 await line.more(deadline - time.monotonic())
-                heard += lines.feed(line.take()[0])[0]
-        printable = [one for one in heard if len(one) > 1 and all(32 <= byte < 127 for byte in one)]
-        if printable and len(printable) * 2 > len(heard):
-            fits = [
-                name
-                for name, profile in profiles.items()
-                if isinstance(profile, TextProfile)
-                and any((decoded := profile.decode(one)) is not None and decoded.values for one in printable)
-            ]
-            return [Found("text", baud, "N", "", printable[-1].decode()[:80], fits)]
+                data = line.take()[0]
+                raw = (raw + data)[-MOST_BYTES:]
+                heard += lines.feed(data)[0]
+                frames += splitter.feed(data).frames
+        found = _nodes(raw, frames, baud, profiles) if "e22" in kinds else []
+        if not found and "text" in kinds:
+            found = _text(heard, baud, profiles)
+        if found:
+            return found
     return []
+
+
+def _nodes(raw: bytes, frames: list[Heard], baud: int, profiles: dict[str, AnyProfile]) -> list[Found]:
+    """The nodes whose frames are whole and undamaged. Who signed them is not known here: that takes their keys."""
+    fits = [name for name, profile in profiles.items() if isinstance(profile, RadioProfile)]
+    last = {heard.frame.node: heard for heard in frames}
+    more = {"rssi_byte": "true"} if any(_rssi_follows(raw, heard) for heard in last.values()) else {}
+    return [
+        Found("e22", baud, "N", str(node), f"LoRa node {node}, keng frame {heard.frame.sequence}", fits, more)
+        for node, heard in sorted(last.items())
+    ]
+
+
+def _rssi_follows(raw: bytes, heard: Heard) -> bool:
+    """Whether one byte stands between this frame and the next, or the end."""
+    rest = raw[raw.rindex(heard.signed) + len(heard.signed) + len(heard.tag) + CRC_BYTES :]
+    return len(rest) == 1 or (not rest.startswith(SYNC) and rest[1:].startswith(SYNC))
+
+
+def _text(heard: list[bytes], baud: int, profiles: dict[str, AnyProfile]) -> list[Found]:
+    printable = [one for one in heard if len(one) > 1 and all(32 <= byte < 127 for byte in one)]
+    if not printable or len(printable) * 2 <= len(heard):
+        return []
+    fits = [
+        name
+        for name, profile in profiles.items()
+        if isinstance(profile, TextProfile)
+        and any((decoded := profile.decode(one)) is not None and decoded.values for one in printable)
+    ]
+    return [Found("text", baud, "N", "", printable[-1].decode()[:80], fits)]
+
+
+def settings(port: str, found: Sequence[Found]) -> str:
+    """What to write into the settings for them: a line, and what is known of its sensors."""
+    one = found[0]
+    own = {"kind": f'"{one.kind}"', "port": f'"{port}"', "baud": str(one.baud), "parity": f'"{one.parity}"', **one.more}
+    tables = ["[[buses]]", *(f"{key} = {value}" for key, value in own.items())]
+    for sensor in found:
+        if sensor.fits and (sensor.address or sensor.kind == "text"):
+            address = f'"{sensor.address}"' if sensor.kind == "sdi12" else sensor.address
+            tables += [
+                "",
+                "[[buses.slaves]]",
+                f'profile = "{sensor.fits[0]}"',
+                *([f"address = {address}"] if address else []),
+            ]
+    return "\n".join(tables)

@@ -34,7 +34,8 @@ VERSION = 1
 KEY_BYTES = 16
 _HEAD = struct.Struct(">BHIB")
 _TAG = 8
-OVERHEAD = len(SYNC) + _HEAD.size + _TAG + 2
+CRC_BYTES = 2
+OVERHEAD = len(SYNC) + _HEAD.size + _TAG + CRC_BYTES
 #: An E22 sends at most 240 bytes at once.
 MAX_PAYLOAD = 200
 #: "No value", in each width: the least number that it can hold, delivered as this one.
