@@ -71,6 +71,10 @@ def _chosen(table: DeadLetters, numbers: tuple[int, ...], everything: bool) -> l
     return [kept[number] for number in numbers] if numbers else list(kept.values())
 
 
+def _seen(letter: Kept) -> str:
+    return f"{local_time(letter.first_ms)} … {local_time(letter.last_ms)}  ×{letter.times}"
+
+
 _numbers = click.argument("numbers", nargs=-1, type=int)
 _all = click.option("--all", "everything", is_flag=True, help="All dead letters.")
 _dry = click.option("--dry-run", is_flag=True, help="Only say what would happen.")
@@ -88,18 +92,18 @@ def list_(settings_file: Path | None, as_json: bool) -> None:
         if as_json:
             click.echo(json.dumps(letter._asdict(), ensure_ascii=False))
         else:
-            click.echo(
-                f"{letter.id:>6}  {local_time(letter.last_ms)}  ×{letter.times}  {letter.size:>7} B  {letter.topic}\n"
-                f"        {letter.reason}"
-            )
+            click.echo(f"{letter.id:>6}  {_seen(letter)}  {letter.size:>7} B  {letter.topic}\n        {letter.reason}")
 
 
 @dead_letters.command()
 @settings_option
 @click.argument("number", type=int)
 def show(settings_file: Path | None, number: int) -> None:
-    """Write the bytes of dead letter NUMBER to standard output, as they came."""
-    sys.stdout.buffer.write(_table(load(IngestSettings, settings_file)).payload(number))
+    """Write the bytes of dead letter NUMBER to standard output, as they came; what is known of it to standard error."""
+    table = _table(load(IngestSettings, settings_file))
+    [letter] = _chosen(table, (number,), False)
+    click.echo(f"{letter.topic}\n{letter.reason}\n{_seen(letter)}  {letter.size} B", err=True)
+    sys.stdout.buffer.write(table.payload(number))
 
 
 @dead_letters.command("replay")

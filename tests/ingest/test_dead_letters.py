@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from keng_contracts.telemetry import Flag
 from keng_ingest.cli import cli
-from keng_ingest.dead_letters import DeadLetters
+from keng_ingest.dead_letters import DeadLetters, local_time
 from keng_ingest.replay import replay
 from keng_ingest.sort import DeadLetter, Rules, kind_of, sort
 from keng_signals.derived import Plan
@@ -31,8 +31,8 @@ def store(tmp_path: Path) -> SqliteStore:
     return SqliteStore(tmp_path / "readings.sqlite")
 
 
-def bury(table: DeadLetters, *messages: tuple[str, bytes], rules: Rules = STRANGER) -> None:
-    table.keep(sort(messages, rules, {}, NOW).dead, NOW)
+def bury(table: DeadLetters, *messages: tuple[str, bytes], rules: Rules = STRANGER, now: int = NOW) -> None:
+    table.keep(sort(messages, rules, {}, now).dead, now)
 
 
 def test_after_the_registry_is_mended_a_replay_stores_the_readings(table: DeadLetters, store: SqliteStore) -> None:
@@ -95,7 +95,9 @@ def test_every_reason_is_counted_under_a_few_words() -> None:
 
 
 def test_the_command_line_lists_shows_replays_and_drops(tmp_path: Path) -> None:
-    bury(DeadLetters(tmp_path / "dead-letters.sqlite"), (TOPIC, pack()), (TOPIC, b"\xff no pack"))
+    table = DeadLetters(tmp_path / "dead-letters.sqlite")
+    bury(table, (TOPIC, pack()), (TOPIC, b"\xff no pack"))
+    bury(table, (TOPIC, b"\xff no pack"), now=NOW + 3_600_000)
     settings = tmp_path / "ingest.toml"
     settings.write_text(
         f'state = "{tmp_path}"\n[broker]\ncredentials = "{credentials() / "ingest"}"\n'
@@ -105,11 +107,13 @@ def test_the_command_line_lists_shows_replays_and_drops(tmp_path: Path) -> None:
     def run(*arguments: str) -> str:
         result = CliRunner().invoke(cli, ["dead-letters", *arguments, "--settings", str(settings)])
         assert result.exit_code == 0, result.output
-        return result.output
+        return result.stdout
 
     listed = [json.loads(line) for line in run("list", "--json").splitlines()]
     pack_id, other_id = (str(letter["id"]) for letter in listed)
-    assert run("show", pack_id).encode().strip() == pack()
+    assert [(letter["times"], letter["last_ms"] - letter["first_ms"]) for letter in listed] == [(1, 0), (2, 3_600_000)]
+    assert f"{local_time(NOW)} … {local_time(NOW + 3_600_000)}  ×2        9 B  {TOPIC}\n        not JSON" in run("list")
+    assert run("show", pack_id).encode() == pack()
     assert "1 readings would be stored, 1 of 2 dead letters would be done with." in run("replay", "--all", "--dry-run")
     assert "1 readings stored, 1 of 1 dead letters done with." in run("replay", pack_id)
     assert "1 dead letters would be dropped." in run("drop", "--all", "--dry-run")
