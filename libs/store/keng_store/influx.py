@@ -15,7 +15,7 @@ import gzip
 import json
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.rest import ApiException
 from urllib3.exceptions import HTTPError
 
-from keng_contracts.telemetry import Flag
 from keng_store import influx_setup
 from keng_store.influx_rollups import (
     FIELDS,
@@ -39,7 +38,7 @@ from keng_store.influx_rollups import (
     retention,
     rollup_lines,
 )
-from keng_store.influx_text import FLAGS, as_row, escaped, is_loopback, literal, series_of, where
+from keng_store.influx_text import CODES, as_row, escaped, is_loopback, literal, series_of, where
 from keng_store.names import is_series, parts
 from keng_store.protocol import (
     Aggregate,
@@ -125,7 +124,7 @@ class InfluxStore:
             return
         # One line a point: of two with the same name the later one must win, whichever way a server reads a batch.
         points = {(row.series, row.time_ms): row for row in rows}
-        lines = [self._line(*row) for row in points.values()]
+        lines = self._lines(points.values())
         self._set_up()
         now_ns = self._now_ns()
         marks = self._marks.missing(points.values(), now_ns)
@@ -264,16 +263,20 @@ class InfluxStore:
                 raise self._unavailable(error) from None
             start += len(batch)
 
-    def _line(self, series: str, time_ms: int, value: float, flag: Flag) -> str:
-        prefix = self._prefixes.get(series)
-        if prefix is None:
-            prefix = self._prefixes[series] = f"{MEASUREMENT},{self._tags(series)} value="
-        try:
-            return f"{prefix}{float(value)!r},flag={FLAGS[flag]:d}i {time_ms:d}"
-        except KeyError:
-            raise RowRefused(f"{series}: {flag!r} is not a quality flag") from None
-        except (TypeError, ValueError, OverflowError) as error:
-            raise RowRefused(f"{series}: {error}") from None
+    def _lines(self, rows: Iterable[Row]) -> list[str]:
+        """Rows in line protocol, up to their time; raises RowRefused."""
+        prefixes, lines = self._prefixes, []
+        for series, time_ms, value, flag in rows:
+            prefix = prefixes.get(series)
+            if prefix is None:
+                prefix = prefixes[series] = f"{MEASUREMENT},{self._tags(series)} value="
+            try:
+                lines.append(f"{prefix}{float(value)!r},flag={CODES[flag]}i {time_ms:d}")
+            except KeyError:
+                raise RowRefused(f"{series}: {flag!r} is not a quality flag") from None
+            except (TypeError, ValueError, OverflowError) as error:
+                raise RowRefused(f"{series}: {error}") from None
+        return lines
 
     def _tags(self, series: str) -> str:
         commune, station, quantity = (escaped(part) for part in parts(series))

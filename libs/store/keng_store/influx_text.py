@@ -11,6 +11,7 @@ from keng_store.names import parts
 from keng_store.protocol import Row
 
 FLAGS = {flag.value: flag for flag in Flag}
+CODES = {flag.value: str(flag.value) for flag in Flag}
 
 
 def is_loopback(url: str) -> bool:

@@ -41,8 +41,8 @@ log = logging.getLogger(__name__)
 #: SQLite survives a kill by design, and it is power cuts and dying cards that tear files.
 ALWAYS_CHECK_BYTES = 64 << 20
 
-#: Rows in one statement: Python's lock changes hands with each, which costs more than SQLite's work on a row. A statement
-#: has up to 999 values before SQLite 3.32.
+#: Rows in one statement: Python's lock changes hands with each, which costs more than SQLite's work on a row. Before
+#: SQLite 3.32 a statement has up to 999 values.
 _AT_ONCE = 200
 
 
