@@ -224,6 +224,7 @@ async def _live(now: Next, stop: asyncio.Event, reread: Callable[[], EdgeSetting
         async with link:
             uplink = Uplink(link, keeper, settings.commune, settings.receipt_timeout_s)
             keeper.publish = uplink.publish_fresh
+            keeper.linked = lambda: link.connected
             opening.add_done_callback(lambda _: uplink.look())
             link.at_every_connect(lambda: publish_status(status.document("online")))
             sources = sources_of(planned, health)

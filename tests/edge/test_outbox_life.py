@@ -14,7 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from keng_contracts.receipts import DeadLettered, Receipt, to_ranges
 from keng_contracts.telemetry import decode
-from keng_edge.outbox.outbox import Batch, Boot, Depth, damaged, inspect, open_outbox
+from keng_edge.outbox.outbox import Batch, Boot, Depth, damaged, inspect
+from keng_edge.outbox.salvage import open_outbox
 from tests.support.outbox import BIG, LEVEL, NOW, RAIN, alarm, append, plain
 
 

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from keng_contracts.receipts import Receipt
@@ -18,6 +18,7 @@ from keng_edge.outbox import timeline
 from keng_edge.outbox.keeper import Keeper
 from keng_edge.outbox.outbox import Batch, Boot, Outbox, Stored
 from keng_edge.outbox.timeline import STEP_MS, Stamp, Timeline
+from keng_edge.pipeline.pipeline import Channel, Pipeline, Raw, Sample
 from tests.support.outbox import BIG, LEVEL, NOW, RAIN
 from tests.support.processes import until
 
@@ -79,7 +80,7 @@ class Machine:
 
     def set_clock(self) -> None:
         self.wall_ms, self.clock = self.true_ms, Clock.SYNCED
-        self.outbox.rebase(self.stamp, set())
+        self.outbox.rebase(self.stamp, self.wall_ms, set())
 
     def packs(self) -> list[Pack]:
         return [decode(stored.payload) for stored in self.outbox.next_batch(10_000)]
@@ -137,7 +138,7 @@ def test_a_wrong_clock_that_is_possible_is_mended_too_but_not_what_may_have_been
         machine.measure()
     sent, kept = machine.outbox.next_batch(10)
     machine.wall_ms, machine.clock = machine.true_ms, Clock.SYNCED
-    machine.outbox.rebase(machine.stamp, {sent.id})
+    machine.outbox.rebase(machine.stamp, machine.wall_ms, {sent.id})
     first, second = machine.packs()
     assert first == decode(sent.payload)
     assert second.readings[0].time_ms == decode(kept.payload).readings[0].time_ms + YEAR_MS
@@ -180,6 +181,118 @@ def test_whatever_the_clock_does_nothing_is_lost_and_no_series_put_out_of_order(
         assert machine.outbox.depth.waiting == 0
         assert all(time_ms <= machine.true_ms for time_ms, _ in found)
         machine.outbox.close()
+
+
+def test_earlier_runs_of_this_start_of_the_machine_are_mended_too_unless_they_have_sent_something(
+    machine: Machine,
+) -> None:
+    machine.wall_ms = NOW - YEAR_MS
+    for sends in (False, True, False):
+        machine.tick(1000)
+        machine.measure()
+        if sends:
+            machine.outbox.spoke()
+        machine.outbox.close()
+        machine.run()
+    machine.set_clock()
+    off = [machine.true_ms - true for _, true in machine.taken]
+    times = [machine.true_ms - pack.readings[0].time_ms for pack in machine.packs()]
+    assert times == [off[0], off[1] + YEAR_MS, off[2]]
+
+
+class Chain:
+    """Pipeline and keeper on a machine whose clock is set to other years while it runs, and is believed each time."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.path = folder / "edge-outbox.db"
+        self.true_ms, self.up_ms, self.off_ms = NOW, 1000, 0
+        self.taken: list[tuple[int, float]] = []
+        self.runs, self.starts = 0, 1
+        monkeypatch.setattr(keeper_module, "now_ms", lambda: self.true_ms + self.off_ms)
+        monkeypatch.setattr(keeper_module, "up_ms", lambda: self.up_ms)
+        monkeypatch.setattr(keeper_module, "clock_state", lambda: Clock.SYNCED)
+
+    async def start(self) -> None:
+        self.runs += 1
+        self.pipeline = Pipeline({("muc-nuoc", "level"): Channel(LEVEL, "m", dead_band=0.5)})
+        boot = Boot(f"{self.runs:016x}", f"start-{self.starts}")
+        self.keeper = Keeper(self.path, boot, max_bytes=BIG, max_age_ms=90 * 86_400_000, publish=lambda packs: None)
+        self.keeper.linked = lambda: False
+        await self.keeper.open()
+
+    async def step(self, what: str, value: int) -> None:
+        if what == "measure":
+            self.true_ms, self.up_ms = self.true_ms + value, self.up_ms + value
+            sample = Sample("muc-nuoc", self.true_ms + self.off_ms, {"level": Raw(len(self.taken))})
+            self.taken.append((self.true_ms, float(len(self.taken))))
+            self.keeper.add(self.pipeline.readings(sample), alarm=value % 2 == 0)
+        elif what == "jump":
+            self.off_ms = value
+        else:
+            await self.keeper.flush()
+            await self.keeper.close()
+            if what == "power":
+                self.starts, self.true_ms, self.up_ms = self.starts + 1, self.true_ms + 1000, 500
+            await self.start()
+        await self.keeper._mend()
+
+
+years = st.sampled_from([-30, -5, -1, 1, 5, 60]).map(lambda years: years * YEAR_MS)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    steps=st.lists(
+        st.one_of(
+            st.tuples(st.just("measure"), st.integers(100, 100_000)),
+            st.tuples(st.just("jump"), st.one_of(years, st.just(0))),
+            st.tuples(st.sampled_from(["restart", "power"]), st.just(0)),
+        ),
+        max_size=25,
+    )
+)
+@example(
+    steps=[
+        ("measure", 1000), ("jump", 5 * YEAR_MS), ("measure", 1000), ("restart", 0), ("jump", 0), ("measure", 1000),
+        ("jump", -5 * YEAR_MS), ("measure", 1000),
+    ]
+)  # fmt: skip
+def test_a_clock_that_jumps_by_years_and_back_loses_nothing_and_keeps_the_order(steps: list[tuple[str, int]]) -> None:
+    async def life() -> None:
+        with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as monkeypatch:
+            chain = Chain(Path(folder), monkeypatch)
+            await chain.start()
+            for what, value in steps:
+                await chain.step(what, value)
+            await chain.step("jump", 0)
+            await chain.step("measure", 1000)
+            await chain.keeper.flush()
+            await chain.keeper._mend()
+            packs = [decode(pack.payload) for pack in await chain.keeper.next_batch(10_000, ())]
+            found = sorted((reading.time_ms, reading.value) for pack in packs for reading in pack.readings)
+            assert [value for _, value in found] == [value for _, value in chain.taken]
+            assert all(time_ms <= chain.true_ms for time_ms, _ in found)
+            assert chain.keeper.depth.dropped == 0
+            if chain.starts == 1:
+                assert found == chain.taken, "in one start of the machine its time is known to the millisecond"
+            await chain.keeper.close()
+
+    asyncio.run(life())
+
+
+async def test_what_another_machines_clock_stamped_is_not_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A LoRaWAN server tells when it heard a device: our own clock has nothing to do with that."""
+    chain = Chain(tmp_path, monkeypatch)
+    chain.off_ms = 5 * YEAR_MS
+    await chain.start()
+    chain.keeper.add([Reading(RAIN, NOW, 1.0, "mm")], alarm=True)
+    await chain.keeper._mend()
+    await chain.step("jump", 0)
+    (pack,) = [decode(pack.payload) for pack in await chain.keeper.next_batch(10, ())]
+    assert pack.readings[0].time_ms == NOW and pack.moved_ms == 0
+    await chain.keeper.close()
 
 
 async def test_the_keeper_mends_by_itself_when_the_clock_is_set(

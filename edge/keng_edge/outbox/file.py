@@ -3,29 +3,64 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import sqlite3
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 log = logging.getLogger(__name__)
 
-#: The bit of a pack's id that is set for telemetry, see ``outbox``.
+#: The bit of a pack's id that is set for telemetry, and the place of the run in it, see ``outbox``.
 PLAIN = 1 << 62
+RUN = 32
+SEQ = (1 << RUN) - 1
 
-#: Primary result codes (sqlite.org/rescode.html) of a disk that does not take or give now …
+#: "Keng" and the version of the schema, in the file's header.
+APPLICATION_ID = 0x4B4E6701
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS packs (id INTEGER PRIMARY KEY, readings INTEGER, first_ms INTEGER, payload BLOB);
+CREATE TABLE IF NOT EXISTS held (id INTEGER PRIMARY KEY, readings INTEGER, first_ms INTEGER, payload BLOB);
+CREATE TABLE IF NOT EXISTS boots (run INTEGER PRIMARY KEY, boot TEXT UNIQUE);
+CREATE TABLE IF NOT EXISTS ledger (series TEXT PRIMARY KEY, readings INTEGER) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS totals (name TEXT PRIMARY KEY, readings INTEGER) WITHOUT ROWID;
+"""
+#: What came to a table later; in an older file these columns are NULL.
+_ADDED = [("boots", "machine TEXT"), ("boots", "spoke INTEGER"), ("packs", "crc INTEGER"), ("held", "crc INTEGER")]
+
+#: By table, what no row has that this program wrote. SQLite checks how pages hang together, not what is in them.
+_ROW = (
+    "id < 0 OR typeof(readings) <> 'integer' OR readings NOT BETWEEN 1 AND 10000 OR typeof(first_ms) <> 'integer' "
+    "OR first_ms NOT BETWEEN -253402300800000 AND 253402300800000 OR typeof(payload) <> 'blob' "
+    f"OR typeof(crc) NOT IN ('integer', 'null') OR (id & ~{PLAIN}) >> {RUN} NOT IN (SELECT run FROM boots)"
+)
+_COUNT = "typeof({}) <> 'text' OR typeof(readings) <> 'integer' OR readings < 0"
+_NEVER = {
+    "packs": _ROW,
+    "held": _ROW,
+    "boots": f"run NOT BETWEEN 0 AND {(1 << 62 - RUN) - 2} OR typeof(boot) <> 'text' "
+    "OR typeof(machine) NOT IN ('text', 'null') OR typeof(spoke) NOT IN ('integer', 'null')",
+    "ledger": _COUNT.format("series"),
+    "totals": _COUNT.format("name"),
+}
+
+#: Primary result codes (sqlite.org/rescode.html) of a disk that does not take or give now. Our statements are right, so
+#: any other error tells of a file that will never be right again.
 _UNAVAILABLE = {
     sqlite3.SQLITE_FULL: "the disk is full",
     sqlite3.SQLITE_IOERR: "the disk fails",
     sqlite3.SQLITE_READONLY: "the disk is read-only",
     sqlite3.SQLITE_CANTOPEN: "the file can't be opened",
+    sqlite3.SQLITE_PERM: "the file can't be opened",
     sqlite3.SQLITE_BUSY: "another program holds the file",
+    sqlite3.SQLITE_LOCKED: "another program holds the file",
+    sqlite3.SQLITE_PROTOCOL: "another program holds the file",
     sqlite3.SQLITE_NOMEM: "no memory is left",
 }
-#: … and of a file that will never be right again.
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 class OutboxUnavailable(Exception):
@@ -34,6 +69,78 @@ class OutboxUnavailable(Exception):
 
 class OutboxDamaged(Exception):
     """The file is no outbox any more."""
+
+
+class Row(NamedTuple):
+    """One pack as it lies in ``packs`` or ``held``. ``crc`` is None where an older agent wrote it."""
+
+    id: int
+    readings: int
+    first_ms: int
+    payload: bytes
+    crc: int | None
+
+    @classmethod
+    def of(cls, id_: int, readings: int, first_ms: int, payload: bytes) -> Row:
+        return cls(id_, readings, first_ms, payload, _checksum(id_, readings, first_ms, payload))
+
+    @property
+    def run(self) -> int:
+        return (self.id & ~PLAIN) >> RUN
+
+    def is_whole(self) -> bool:
+        """Whether all of it is what was committed."""
+        if self.crc is not None:
+            return self.crc == _checksum(*self[:4])
+        try:
+            records = json.loads(self.payload)
+            head = records[0]
+            return (head["seq"], len(records), round(head["bt"] * 1000)) == (
+                self.id & SEQ,
+                self.readings,
+                self.first_ms,
+            )
+        except (ValueError, LookupError, TypeError):
+            return False
+
+    def checked(self) -> Row:
+        """Itself; raises :class:`OutboxDamaged` if it is not whole."""
+        if not self.is_whole():
+            raise OutboxDamaged(f"pack {self.id:x} is not what was committed")
+        return self
+
+
+#: The columns of a :class:`Row`.
+COLUMNS = "id, readings, first_ms, payload, crc"
+
+
+def _checksum(id_: int, readings: int, first_ms: int, payload: bytes) -> int:
+    """CRC-32 of a row, less 2³¹: SQLite keeps that in four bytes."""
+    return zlib.crc32(payload, zlib.crc32(b"%d %d %d " % (id_, readings, first_ms))) - (1 << 31)
+
+
+def insert(db: sqlite3.Connection, table: str, row: Row) -> None:
+    db.execute(f"INSERT INTO {table} ({COLUMNS}) VALUES (?, ?, ?, ?, ?)", row)
+
+
+def lay_out(db: sqlite3.Connection) -> None:
+    """Make the tables, or bring those of an older agent up to date; within a transaction."""
+    for statement in _SCHEMA.split(";"):
+        db.execute(statement)
+    for table, column in _ADDED:
+        if column.split()[0] not in [row[1] for row in db.execute(f"PRAGMA table_info({table})")]:
+            db.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
+
+
+def examine(db: sqlite3.Connection) -> None:
+    """Raise :class:`OutboxDamaged` for a row that is nonsense; whether packs are whole is seen when they are read."""
+    for table, never in _NEVER.items():
+        if one(db, f"SELECT 1 FROM {table} WHERE {never} LIMIT 1"):
+            raise OutboxDamaged(f"a row of {table} makes no sense")
+    if (fault := one(db, "PRAGMA integrity_check(boots)")) != "ok":  # quick_check does not look into its index
+        raise OutboxDamaged(str(fault))
+    for text in ("boot, machine FROM boots", "series FROM ledger", "name FROM totals"):
+        db.execute(f"SELECT {text}").fetchall()  # fails for what is no UTF-8
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,24 +215,30 @@ def translated() -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in _DAMAGED:
-            raise OutboxDamaged(str(error)) from error
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # text that is no UTF-8 has no code
         if code in _UNAVAILABLE:
             raise OutboxUnavailable(_UNAVAILABLE[code]) from error
-        raise
+        if isinstance(error, sqlite3.ProgrammingError):
+            raise
+        raise OutboxDamaged(str(error)) from error
 
 
-def quarantine(path: Path, stamp: str, why: str) -> None:
-    """Move a damaged outbox aside with its journal, for someone to look at."""
+def quarantine(path: Path, stamp: str, why: str) -> Path:
+    """Move a damaged outbox aside with its journal, for someone to look at; where it is now."""
+    aside = path.with_name(f"{path.name}.damaged-{stamp}")
+    for number in range(2, 100):
+        if not aside.exists():
+            break
+        aside = path.with_name(f"{path.name}.damaged-{stamp}-{number}")
     try:
         for suffix in ("", "-wal", "-shm"):
             file = path.with_name(path.name + suffix)
             if file.exists():
-                file.rename(path.with_name(f"{path.name}.damaged-{stamp}{suffix}"))
+                file.rename(aside.with_name(aside.name + suffix))
     except OSError as error:
         raise OutboxUnavailable(f"the outbox is damaged and can't be moved aside ({error.strerror})") from None
-    log.error("the outbox was damaged (%s); it is kept as %s.damaged-%s, and a new one begun", why, path, stamp)
+    log.error("the outbox was damaged (%s); it is kept as %s, and a new one begun", why, aside)
+    return aside
 
 
 def damaged(path: Path) -> list[Path]:

@@ -19,14 +19,12 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import TypeVar
 
 from keng_contracts.errors import Problem
 from keng_contracts.receipts import Receipt
-from keng_contracts.telemetry import Clock, Pack, Reading, encode
+from keng_contracts.telemetry import EARLIEST_MS, LATEST_MS, Clock, Pack, Reading, encode
 from keng_edge.outbox.outbox import (
     MAX_PACK_READINGS,
     Batch,
@@ -37,11 +35,12 @@ from keng_edge.outbox.outbox import (
     OutboxUnavailable,
     Settled,
     Stored,
+    Taken,
+    batches,
     damaged,
-    open_outbox,
-    quarantine,
 )
-from keng_edge.outbox.timeline import Stamp, Timeline, impossible
+from keng_edge.outbox.salvage import open_outbox, replaced
+from keng_edge.outbox.timeline import FAR_MS, Stamp, Timeline, impossible
 from keng_runtime.clock import clock_state, now_ms, up_ms
 
 log = logging.getLogger(__name__)
@@ -55,14 +54,18 @@ RETRY_S, RETRY_LONGEST_S = 1.0, 30.0
 MAX_WAITING = 10
 #: How often the clock is looked at when nothing else happens.
 CLOCK_EVERY_S = 10.0
+#: By a clock that has not stood so long without a step nothing is too old: it may be years ahead, and go back.
+STEADY_MS = 86_400_000
+#: Packs without receipt of which we remember that they were sent; beyond that, all may have been.
+MAX_SENT = 20_000
+_ALL = range(1 << 63)
 
 T = TypeVar("T")
-#: A reading and the stretch of time in which it was taken.
-Taken = tuple[Stamp, Reading]
 
 
 class Keeper:
-    """All that touches the outbox. ``publish`` is called in the event loop with packs that are new."""
+    """All that touches the outbox. ``publish`` is called in the event loop with packs that are new; ``linked`` says
+    whether they will be sent."""
 
     def __init__(
         self,
@@ -84,11 +87,13 @@ class Keeper:
         self._readings = readings
         self._sync_every_s = sync_every_s
         self.publish = publish
+        self.linked: Callable[[], bool] = lambda: True
 
         self._timeline = Timeline()
         self._now = self._stamp()
-        self._mended: Clock = Clock.UNKNOWN  # the state for which the outbox's times are right
-        self._sent: set[int] = set()  # while the clock is unknown: what must not be given another time any more
+        self._mended: Stamp | None = None  # the stretch for which the outbox's times are right
+        self._sent: set[int] = set()  # what must not be given another time any more
+        self._spoken = False  # this run's mark on disk that it has sent something
         self._alarms: list[Taken] = []
         self._plain: list[Taken] = []
         self._plain_since: float | None = None
@@ -120,8 +125,8 @@ class Keeper:
             kept()
         elif kept is not None:
             (self._alarms_kept if alarm else self._plain_kept).append(kept)
-        stamp = self._now = self._stamp()
-        taken = [(stamp, reading) for reading in readings]
+        self._now, up = self._stamp(), up_ms()
+        taken = [(self._timeline.of(reading.time_ms, up), reading) for reading in readings]
         if alarm:
             self._alarms += taken
             self._wake.set()
@@ -177,11 +182,11 @@ class Keeper:
         gathered = len(self._plain) if plain or self._problem else 0
         kept = len(self._alarms_kept), len(self._plain_kept) if gathered else 0
         if now >= self._retry_at and not self._opening:
-            batches = [*_batches(self._alarms[:alarms], True), *_batches(self._plain[:gathered], False)]
+            chosen = [*batches(self._alarms[:alarms], True), *batches(self._plain[:gathered], False)]
             sync = sync or alarms > 0 or now - self._synced_at >= self._sync_every_s
             lost = self._lost
             try:
-                packs = await self._append(batches, sync, lost)
+                packs = await self._append(chosen, sync, lost)
             except OutboxUnavailable as error:
                 self._fail(str(error))
             else:
@@ -193,6 +198,8 @@ class Keeper:
                 if gathered:
                     self._plain_since = time.monotonic() if self._plain else None
                 self._recover()
+                if packs and not self._spoken and self.linked():
+                    await self._speak()
                 self.publish(packs)
                 return
         self._publish_uncommitted()
@@ -205,12 +212,12 @@ class Keeper:
         for one in kept:
             one()
 
-    async def _append(self, batches: list[Batch], sync: bool, lost: int) -> list[Stored]:
-        if not batches and not lost:
+    async def _append(self, chosen: list[Batch], sync: bool, lost: int) -> list[Stored]:
+        if not chosen and not lost:
             return await self._call(lambda outbox: [])
-        clock, made_ms = clock_state(), now_ms()
+        clock, made_ms, steady = clock_state(), now_ms(), self._timeline.steady_ms(up_ms()) >= STEADY_MS
         return await self._call(
-            lambda outbox: outbox.append(batches, made_ms=made_ms, clock=clock, sync=sync, lost=lost)
+            lambda outbox: outbox.append(chosen, made_ms=made_ms, clock=clock, sync=sync, lost=lost, forget=steady)
         )
 
     # -- while the disk takes nothing -----------------------------------------------------------------------------
@@ -263,36 +270,52 @@ class Keeper:
 
     def sent(self, pack: Stored) -> None:
         """This pack is published now, under the times that it has."""
-        if self._now.clock is Clock.UNKNOWN:
+        if len(self._sent) < MAX_SENT:
             self._sent.add(pack.id)
 
+    async def _speak(self) -> None:
+        with suppress(OutboxUnavailable):  # a full disk does not silence us
+            await self._call(self._mark_spoken)
+
+    def _mark_spoken(self, outbox: Outbox) -> None:
+        outbox.spoke()
+        self._spoken = True
+
     async def _mend(self) -> None:
-        """Once the clock is known, give those readings their time that a clock which wasn't had stamped."""
-        now = self._now = self._stamp()
-        if now.clock is Clock.UNKNOWN or self._mended is not Clock.UNKNOWN or self._opening:
-            self._mended = Clock.UNKNOWN if now.clock is Clock.UNKNOWN else self._mended
+        """Once the clock is known, or is set anew, give those readings their time that a wrong clock had stamped."""
+        self._now, before, at_ms = self._stamp(), self._mended, now_ms()
+        now = self._now
+        if now.clock is Clock.UNKNOWN or self._opening or not EARLIEST_MS <= at_ms < LATEST_MS:
+            self._mended = None if now.clock is Clock.UNKNOWN else before
+            return
+        if before is not None and abs(now.offset_ms - before.offset_ms) <= FAR_MS and not self._depth.waiting:
             return
         await self._commit(plain=True)  # what was taken before the clock was set is moved with the rest
+        sent = frozenset(self._sent) if len(self._sent) < MAX_SENT else _ALL
         try:
-            readings = await self._call(lambda outbox: outbox.rebase(now, frozenset(self._sent)))
+            readings = await self._call(lambda outbox: outbox.rebase(now, at_ms, sent))
         except OutboxUnavailable:
             return  # it is tried again when something happens, at the latest when the clock is looked at again
         if readings:
-            log.info("the clock is %s now: %d readings that had waited for it have their time", now.clock, readings)
-        self._mended = now.clock
-        self._sent.clear()
+            log.info(
+                "the clock is %s now: %d readings that a wrong one had stamped have their time", now.clock, readings
+            )
+        self._mended = now
 
     # -- out ----------------------------------------------------------------------------------------------------
 
     async def next_batch(self, limit: int, exclude: Collection[int]) -> list[Stored]:
         """See :meth:`Outbox.next_batch`; nothing while the disk can't be read."""
         try:
-            return await self._call(lambda outbox: self._taken_out(outbox.next_batch(limit, exclude)))
+            return await self._call(lambda outbox: self._taken_out(outbox, outbox.next_batch(limit, exclude)))
         except OutboxUnavailable:
             return []
 
-    def _taken_out(self, packs: list[Stored]) -> list[Stored]:
+    def _taken_out(self, outbox: Outbox, packs: list[Stored]) -> list[Stored]:
         """In the outbox's thread, so that nothing can move the times of a pack between its being read and sent."""
+        if packs and not self._spoken:
+            with suppress(OutboxUnavailable):
+                self._mark_spoken(outbox)
         for pack in packs:
             self.sent(pack)
         return packs
@@ -349,28 +372,26 @@ class Keeper:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._work, work)
 
     def _work(self, work: Callable[[Outbox], T]) -> T:
-        if self._outbox is None:
-            self._outbox = self._open()
         try:
-            return work(self._outbox)
-        except OutboxDamaged as error:
-            self._outbox.close()
-            self._outbox = None
-            quarantine(self._path, _stamp(), str(error))
-            self._outbox = self._open()
-            return work(self._outbox)
+            if self._outbox is None:
+                self._spoken = False
+                self._outbox = open_outbox(self._path, self._boot, self._max_bytes, _stamp(), self._max_age_ms)
+            try:
+                return work(self._outbox)
+            except OutboxDamaged as error:
+                return work(self._replace(str(error)))
+        except OutboxDamaged as error:  # the new one too
+            raise OutboxUnavailable(f"the disk damages what it keeps ({error})") from None
         finally:
             if self._outbox is not None:
                 self._depth = self._outbox.depth
 
-    def _open(self) -> Outbox:
-        return open_outbox(self._path, self._boot, self._max_bytes, _stamp(), self._max_age_ms)
-
-
-def _batches(taken: list[Taken], alarm: bool) -> list[Batch]:
-    """One batch for each stretch of time."""
-    stretches = groupby(taken, key=itemgetter(0))
-    return [Batch([reading for _, reading in part], alarm, stamp) for stamp, part in stretches]
+    def _replace(self, why: str) -> Outbox:
+        if self._outbox is not None:
+            self._outbox.close()
+        self._outbox, self._spoken = None, False
+        self._outbox = replaced(self._path, self._boot, self._max_bytes, _stamp(), self._max_age_ms, why=why)
+        return self._outbox
 
 
 def _stamp() -> str:

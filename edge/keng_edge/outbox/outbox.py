@@ -18,7 +18,9 @@ In rising order that is: alarms first, then telemetry, each oldest first. What i
   What is older than ``max_age_ms`` is dropped too, by a clock that is trusted.
 - A pack whose times ingest would refuse lies in ``held``, under the id that it will have in ``packs`` when the clock is
   known (see ``timeline``).
-- A file that is damaged is moved aside by :func:`open_outbox` and a new one begun; nothing else ever deletes a file.
+- A row carries its check sum (SQLite has none): a pack that is given out is the one that was committed.
+- A file that is damaged is moved aside, and a new one begun with what is still whole in it (see ``salvage``); nothing
+  else ever deletes a file.
 
 All calls block; one thread at a time.
 """
@@ -29,6 +31,8 @@ import contextlib
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,18 +40,25 @@ from keng_contracts.receipts import Receipt
 from keng_contracts.telemetry import Clock, Pack, Reading, encode
 from keng_edge.outbox import mending
 from keng_edge.outbox.file import (
+    APPLICATION_ID,
+    COLUMNS,
     PLAIN,
+    RUN,
+    SEQ,
     Depth,
     OutboxDamaged,
     OutboxUnavailable,
+    Row,
     damaged,
     depth_of,
+    examine,
+    insert,
     inspect,
+    lay_out,
     ledger_of,
     oldest_of,
     one,
     pragma,
-    quarantine,
     translated,
     used,
 )
@@ -63,29 +74,16 @@ __all__ = [
     "OutboxUnavailable",
     "Settled",
     "Stored",
+    "Taken",
+    "batches",
     "damaged",
     "inspect",
-    "open_outbox",
-    "quarantine",
 ]
 
 #: Most readings in one pack, so that it stays some tens of kilobytes.
 MAX_PACK_READINGS = 500
-_RUN = 32
-_SEQ = (1 << _RUN) - 1
 #: Rows that are dropped at a time when the outbox is full.
 _DROP_STEP = 16
-
-#: "Keng" and the version of the schema, in the file's header.
-_APPLICATION_ID = 0x4B4E6701
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS packs (id INTEGER PRIMARY KEY, readings INTEGER, first_ms INTEGER, payload BLOB);
-CREATE TABLE IF NOT EXISTS held (id INTEGER PRIMARY KEY, readings INTEGER, first_ms INTEGER, payload BLOB);
-CREATE TABLE IF NOT EXISTS boots (run INTEGER PRIMARY KEY, boot TEXT UNIQUE);
-CREATE TABLE IF NOT EXISTS ledger (series TEXT PRIMARY KEY, readings INTEGER) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS totals (name TEXT PRIMARY KEY, readings INTEGER) WITHOUT ROWID;
-"""
 
 #: Ids of packs that are gone, with how many readings each had.
 Gone = list[tuple[int, int]]
@@ -123,6 +121,15 @@ class Batch(NamedTuple):
     stamp: Stamp | None = None
 
 
+#: A reading and the stretch of time in which it was taken; None for a time that is not this machine's.
+Taken = tuple[Stamp | None, Reading]
+
+
+def batches(taken: Sequence[Taken], alarm: bool) -> list[Batch]:
+    """One batch for each stretch of time."""
+    return [Batch([one for _, one in part], alarm, stamp) for stamp, part in groupby(taken, key=itemgetter(0))]
+
+
 class Settled(NamedTuple):
     """What receipts let go: the packs' ids, and the reasons of those that ingest could not use."""
 
@@ -141,32 +148,35 @@ class Outbox:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1.0)
         try:
             with translated():
-                self._prepare()
+                self._prepare(path)
         except BaseException:
             self._db.close()
             raise
 
-    def _prepare(self) -> None:
+    def _prepare(self, path: Path) -> None:
         for row in self._db.execute("PRAGMA quick_check(1)"):
             if row[0] != "ok":
                 raise OutboxDamaged(row[0])
-        if pragma(self._db, "page_count") and pragma(self._db, "application_id") != _APPLICATION_ID:
+        if not pragma(self._db, "page_count") and path.stat().st_size:  # SQLite takes less than a page for a new file
+            raise OutboxDamaged("it is cut off")
+        if pragma(self._db, "page_count") and pragma(self._db, "application_id") != APPLICATION_ID:
             raise OutboxDamaged("it is no outbox of this program")
         # Before anything else is in the file: a power cut right after this must not leave one that nobody knows.
-        self._db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA journal_size_limit = 4194304")
         self._page = pragma(self._db, "page_size")
         with self._transaction(sync=True):
-            for statement in _SCHEMA.split(";"):
-                self._db.execute(statement)
-            if "machine" not in [row[1] for row in self._db.execute("PRAGMA table_info(boots)")]:
-                self._db.execute("ALTER TABLE boots ADD COLUMN machine TEXT")
+            lay_out(self._db)
+            examine(self._db)
             runs = "SELECT DISTINCT (id & ~?1) >> ?2 AS run FROM (SELECT id FROM packs UNION ALL SELECT id FROM held)"
-            newest = self._one(f"SELECT max(run) FROM ({runs})", PLAIN, _RUN) or 0
-            self._db.execute(f"DELETE FROM boots WHERE run NOT IN ({runs})", (PLAIN, _RUN))
-            self._run = newest + 1
-            self._db.execute("INSERT INTO boots VALUES (?, ?, ?)", (self._run, self._boot.id, self._boot.machine))
+            newest = self._one(f"SELECT max(run) FROM ({runs})", PLAIN, RUN) or 0
+            self._db.execute(f"DELETE FROM boots WHERE run NOT IN ({runs})", (PLAIN, RUN))
+            mine = self._one("SELECT run FROM boots WHERE boot = ?", self._boot.id)  # this run opened one before
+            self._run = newest + 1 if mine is None else mine
+            if mine is None:
+                row = (self._run, self._boot.id, self._boot.machine)
+                self._db.execute("INSERT INTO boots (run, boot, machine, spoke) VALUES (?, ?, ?, 0)", row)
         self.depth = depth_of(self._db)
 
     def close(self) -> None:
@@ -176,12 +186,20 @@ class Outbox:
     # -- in -----------------------------------------------------------------------------------------------------
 
     def append(
-        self, batches: Iterable[Batch], *, made_ms: int, clock: Clock, sync: bool, lost: int = 0
+        self,
+        batches: Iterable[Batch],
+        *,
+        made_ms: int,
+        clock: Clock,
+        sync: bool,
+        lost: int = 0,
+        forget: bool = True,
     ) -> list[Stored]:
         """Commit readings in one transaction and return their packs, oldest first.
 
         With ``sync`` they survive a power cut once this returns, else a crash of the program. ``lost`` readings were
-        dropped elsewhere and are counted here. A pack for which there is no room is dropped and not returned.
+        dropped elsewhere and are counted here. A pack for which there is no room is dropped and not returned. With
+        ``forget`` what is too old by ``made_ms`` is dropped.
         """
         made: list[Stored] = []
         with translated(), self._transaction(sync):
@@ -197,7 +215,7 @@ class Outbox:
                     if not fits:
                         depth = self._count(depth, "dropped", len(part))
                         continue
-                    stored = Stored((0 if batch.alarm else PLAIN) | self._run << _RUN | pack.seq, payload)
+                    stored = Stored((0 if batch.alarm else PLAIN) | self._run << RUN | pack.seq, payload)
                     waits = batch.stamp is not None and impossible(pack)
                     self._insert("held" if waits else "packs", stored.id, pack, payload)
                     depth = replace(depth, packs=depth.packs + 1, readings=depth.readings + len(part))
@@ -205,7 +223,8 @@ class Outbox:
                         depth = replace(depth, waiting=depth.waiting + len(part))
                     else:
                         made.append(stored)
-            depth = self._forget_old(depth, made_ms, clock)
+            if forget:
+                depth = self._forget_old(depth, made_ms, clock)
         self.depth = self._measured(depth)
         return made
 
@@ -217,8 +236,7 @@ class Outbox:
         return Pack(self._boot.id, seq, stamp.clock, made_ms, readings, up_ms=up_ms)
 
     def _insert(self, table: str, id_: int, pack: Pack, payload: bytes) -> None:
-        row = (id_, len(pack.readings), pack.readings[0].time_ms, payload)
-        self._db.execute(f"INSERT INTO {table} VALUES (?, ?, ?, ?)", row)
+        insert(self._db, table, Row.of(id_, len(pack.readings), pack.readings[0].time_ms, payload))
 
     def _enter(self, readings: Sequence[Reading]) -> None:
         counts: dict[str, int] = {}
@@ -277,16 +295,22 @@ class Outbox:
 
     # -- time ---------------------------------------------------------------------------------------------------
 
-    def rebase(self, now: Stamp, sent: Collection[int]) -> int:
-        """The clock is known now: move what a clock that wasn't had stamped; how many readings. See ``mending``.
+    def rebase(self, now: Stamp, now_ms: int, sent: Collection[int]) -> int:
+        """The clock is known now: move what a wrong clock had stamped; how many readings. See ``mending``.
 
-        Packs in ``sent`` may already be in the store and stay as they are.
+        Packs in ``sent`` may be in the store already and stay as they are, as do those of earlier runs that
+        :meth:`spoke`.
         """
         with translated(), self._transaction(sync=True):
+            mending.recall(self._db, self._boot.machine, self._run, now, now_ms, sent)
             count = mending.release(self._db, self._boot.machine, now)
-            count += mending.move(self._db, self._run, now, sent)
             self.depth = depth_of(self._db)
         return count
+
+    def spoke(self) -> None:
+        """Packs of this run may be in the store from now on, whatever becomes of the run."""
+        with translated(), self._transaction(sync=True):
+            self._db.execute("UPDATE boots SET spoke = 1 WHERE run = ?", (self._run,))
 
     # -- out ----------------------------------------------------------------------------------------------------
 
@@ -295,7 +319,12 @@ class Outbox:
         with translated():
             rows = self._db.execute("SELECT id FROM packs ORDER BY id LIMIT ?", (limit + len(exclude),))
             ids = [id_ for (id_,) in rows if id_ not in exclude][:limit]
-            return [Stored(id_, self._one("SELECT payload FROM packs WHERE id = ?", id_)) for id_ in ids]
+            return [Stored(id_, self._row(id_).payload) for id_ in ids]
+
+    def _row(self, id_: int) -> Row:
+        """A pack that is there, as it was committed."""
+        (found,) = self._db.execute(f"SELECT {COLUMNS} FROM packs WHERE id = ?", (id_,))
+        return Row(*found).checked()
 
     def receipted(self, receipts: Iterable[Receipt]) -> Settled:
         """Let go of the packs that these receipts name, of this run or an earlier one."""
@@ -319,11 +348,11 @@ class Outbox:
         return Settled(ids, reasons)
 
     def _take(self, run: int, first: int, last: int) -> Iterator[tuple[int, int]]:
-        if first > _SEQ:
+        if first > SEQ:
             return
         for priority in (0, PLAIN):
-            base = priority | run << _RUN
-            yield from self._delete("id BETWEEN ? AND ?", (base | first, base | min(last, _SEQ)))
+            base = priority | run << RUN
+            yield from self._delete("id BETWEEN ? AND ?", (base | first, base | min(last, SEQ)))
 
     def _delete(self, which: str, values: tuple[int, ...], table: str = "packs") -> Gone:
         """Delete packs; their ids and reading counts."""
@@ -358,12 +387,3 @@ class Outbox:
             with contextlib.suppress(sqlite3.Error):  # SQLite has rolled back by itself on a full disk
                 self._db.execute("ROLLBACK")
             raise
-
-
-def open_outbox(path: Path, boot: Boot, max_bytes: int, stamp: str, max_age_ms: int | None = None) -> Outbox:
-    """Open the outbox; a damaged one is moved to ``<path>.damaged-<stamp>`` and a new one begun."""
-    try:
-        return Outbox(path, boot, max_bytes, max_age_ms)
-    except OutboxDamaged as error:
-        quarantine(path, stamp, str(error))
-        return Outbox(path, boot, max_bytes, max_age_ms)

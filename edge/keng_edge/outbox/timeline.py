@@ -25,6 +25,8 @@ from keng_contracts.telemetry import EARLIEST_MS, LATEST_MS, Clock, Flag, Pack
 
 #: A difference of more than that is a step: NTP steps the clock from 128 ms on, chrony as it is told, and slews below.
 STEP_MS = 500
+#: A time that lies farther from the clock's than that was not read from it; the pipeline lets times run a minute ahead.
+FAR_MS = 120_000
 
 
 class Stamp(NamedTuple):
@@ -39,14 +41,27 @@ class Timeline:
 
     def __init__(self) -> None:
         self._stamp: Stamp | None = None
+        self._before: Stamp | None = None
+        self._since_ms = 0
 
     def at(self, wall_ms: int, up_ms: int, clock: Clock) -> Stamp:
         """The stretch to which a moment belongs; the same one until the clock steps or is trusted otherwise."""
         offset = wall_ms - up_ms
         last = self._stamp
         if last is None or last.clock is not clock or abs(offset - last.offset_ms) > STEP_MS:
-            self._stamp = last = Stamp(offset, clock)
+            self._stamp, self._before, self._since_ms = Stamp(offset, clock), last, up_ms
+            return self._stamp
         return last
+
+    def of(self, time_ms: int, up_ms: int) -> Stamp | None:
+        """The stretch in which a reading of this moment was stamped: this one, the one before (the clock was set while
+        the reading was under way), or None for a time that is not this machine's."""
+        near = (one for one in (self._stamp, self._before) if one is not None)
+        return next((one for one in near if abs(time_ms - up_ms - one.offset_ms) <= FAR_MS), None)
+
+    def steady_ms(self, up_ms: int) -> int:
+        """For how long the clock has not stepped, as far as this run has seen."""
+        return up_ms - self._since_ms
 
 
 def impossible(pack: Pack) -> bool:
