@@ -55,7 +55,11 @@ def dead_letters() -> None:
 
 
 def _table(settings: IngestSettings) -> DeadLetters:
-    return DeadLetters(settings.state / "dead-letters.sqlite")
+    file = settings.state / "dead-letters.sqlite"
+    if not file.exists():  # making it here could leave ingest a file that it may not write
+        todo = "name ingest's state folder: in the settings, or as KENG_INGEST_STATE, which its unit sets"
+        raise Problem("there is no dead-letter table; ingest makes it at its first start", where=str(file), todo=todo)
+    return DeadLetters(file)
 
 
 def _chosen(table: DeadLetters, numbers: tuple[int, ...], everything: bool) -> list[Kept]:

@@ -120,3 +120,12 @@ def test_the_command_line_lists_shows_replays_and_drops(tmp_path: Path) -> None:
     assert "1 dead letters dropped." in run("drop", other_id)
     assert "No dead letters." in run("list")
     assert SqliteStore(tmp_path / "readings.sqlite").counts("quang-tho") == {LEVEL: 1}
+
+
+def test_where_no_ingest_has_run_no_table_is_made_and_the_place_is_told(tmp_path: Path) -> None:
+    settings = tmp_path / "ingest.toml"
+    settings.write_text(f'state = "{tmp_path}"\n')
+    result = CliRunner().invoke(cli, ["dead-letters", "list", "--settings", str(settings)])
+    assert result.exit_code == 2
+    assert f"{tmp_path / 'dead-letters.sqlite'}: there is no dead-letter table" in result.output
+    assert not (tmp_path / "dead-letters.sqlite").exists()

@@ -376,6 +376,22 @@ def test_on_version_2_old_rows_are_deleted_once_they_are_rolled_up(
     assert all("rp" not in call.query for call in front.calls)
 
 
+def test_a_roll_up_that_the_server_refuses_holds_up_no_other(
+    front: Front, influx: RunningInflux, database: str, clock: Clock
+) -> None:
+    def keeps_nothing_that_old(call: Call) -> Answer | None:
+        refused = call.path == "/write" and "reading_1d," in call.body and "quantity=level" in call.body
+        return Answer(422, '{"message":"points outside retention policy"}') if refused else None
+
+    front.rule = keeps_nothing_that_old
+    rows = hourly(clock)
+    with closing(InfluxStore(front.url, database, now_ns=clock.now_ns)) as store:
+        store.write(rows + [row._replace(series="quang-tho/phu-oc/rain") for row in rows])
+        rolled_up(store, clock)
+        assert sum(one.count for one in store.rollups("quang-tho/phu-oc/rain", Resolution.DAY, 0, 1 << 42)) == len(rows)
+        assert store.rollups(LEVEL, Resolution.DAY, 0, 1 << 42) == []
+
+
 def test_on_version_3_nothing_is_removed_by_us(
     front: Front, influx: RunningInflux, database: str, clock: Clock
 ) -> None:

@@ -227,6 +227,30 @@ def test_nothing_is_removed_before_it_is_rolled_up(store: Store, clock: Clock) -
     assert store.raw_from(LEVEL) == 0
 
 
+def test_a_clock_that_jumps_years_ahead_removes_nothing_and_once_it_is_right_what_is_old_goes(
+    store: Store, clock: Clock
+) -> None:
+    rows = old_rows(clock)
+    store.write(rows)
+    maintenance = Maintenance(store, RollupSettings(raw_days=200))
+    finish(maintenance, clock)
+    wrong = Clock()
+    wrong.pass_minutes(10 * 366 * 1440)
+    while maintenance.step(wrong.now_ms()).more:
+        pass
+    assert store.counts("quang-tho") == {LEVEL: len(rows)} and store.raw_from(LEVEL) <= rows[0].time_ms
+    shorter = Maintenance(store, RollupSettings(raw_days=10))
+    finish(shorter, clock)
+    assert store.raw_from(LEVEL) == day_of(clock.now_ms() - 10 * DAY_MS, HUE).start_ms
+    assert_right(store, rows)
+
+
+def test_for_longer_than_there_are_dates_is_for_ever_too(store: Store, clock: Clock) -> None:
+    store.write(levels(10))
+    finish(Maintenance(store, RollupSettings(raw_days=10**7)), clock)
+    assert store.counts("quang-tho") == {LEVEL: 10}
+
+
 def test_for_ever_is_for_ever(store: Store, clock: Clock) -> None:
     rows = old_rows(clock)
     store.write(rows)

@@ -16,13 +16,15 @@ import logging
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from keng_store.protocol import Aggregate, Resolution, Store
+from keng_store.protocol import Aggregate, Resolution, RowRefused, Store
 from keng_store.rollup import Interval, Unit, aggregates, day_of, every_day, plan
 from keng_store.settings import RollupSettings
 
 log = logging.getLogger(__name__)
 
 DAY_MS = 86_400_000
+#: A clock further ahead of the newest reading than this is not believed when it says that rows are too old.
+CLOCK_GRACE_MS = 30 * DAY_MS
 
 
 class Progress(NamedTuple):
@@ -40,6 +42,7 @@ class Maintenance:
         self._store = store
         self._zone = ZoneInfo(settings.timezone)
         self._raw_days = settings.raw_days
+        self._asked = self._line = 0
 
     def step(self, now_ms: int, budget: int = 500) -> Progress:
         """Roll up at most ``budget`` touched buckets; when none is left, remove what is too old, a series at a time."""
@@ -50,9 +53,23 @@ class Maintenance:
         # Marks that others keep making under our hands are no reason to come back at once.
         forgotten = 0
         if self._raw_days:
-            before = day_of(now_ms - self._raw_days * DAY_MS, self._zone).start_ms
-            forgotten = self._store.forget(before, 1)
+            forgotten = self._store.forget(self._too_old_before(now_ms), 1)
         return Progress(0, forgotten, forgotten > 0)
+
+    def _too_old_before(self, now_ms: int) -> int:
+        """The midnight before which raw rows go. What a clock that jumped ahead removed would not come back."""
+        line = self._midnight(now_ms)
+        if line != self._asked:  # once a day, for InfluxDB looks through everything to answer
+            newest = max((span.last_ms for span in self._store.spans().values()), default=0)
+            self._line = min(line, self._midnight(newest + CLOCK_GRACE_MS))
+            self._asked = line if newest else 0
+            if newest and self._line < line:
+                ahead = (now_ms - newest) // DAY_MS
+                log.warning("the clock is %d days ahead of the newest reading: what it calls too old is kept", ahead)
+        return self._line
+
+    def _midnight(self, now_ms: int) -> int:
+        return max(0, day_of(max(0, now_ms - self._raw_days * DAY_MS), self._zone).start_ms)
 
     def again(self, series: str, start_ms: int, end_ms: int) -> int:
         """Roll up every day of a series in that range anew, marked or not; how many ten-minute buckets there were."""
@@ -69,7 +86,12 @@ class Maintenance:
         found: dict[Resolution, list[Aggregate]] = {
             resolution: aggregates(rows, intervals) for resolution, intervals in wanted.items()
         }
-        return len(unit.buckets) if self._store.settle(found, unit.done) else 0
+        try:
+            settled = self._store.settle(found, unit.done)
+        except RowRefused as refusal:  # an InfluxDB 2 whose bucket keeps nothing that old, for one: others go on
+            log.error("%s: the store refuses a roll-up: %s", unit.series, refusal.detail)
+            settled = self._store.settle({}, unit.done)
+        return len(unit.buckets) if settled else 0
 
     def _open(self, unit: Unit, resolution: Resolution, intervals: tuple[Interval, ...]) -> list[Interval]:
         """The intervals that may be computed: not those of which raw rows were removed since they were rolled up.
