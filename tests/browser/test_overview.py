@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, expect
 
 from keng_contracts.commands import Priority
 from keng_contracts.playback import PlaybackEvent, What
@@ -18,6 +17,7 @@ from keng_contracts.status import EdgeStatus, SourceHealth, SpeakerStatus
 from keng_contracts.telemetry import Clock, Reading
 from keng_runtime.clock import now_ms
 from tests.support.broker import RunningBroker
+from tests.support.browser import LIVE_MS, visit
 from tests.support.console import (
     RunningConsole,
     alert,
@@ -34,20 +34,8 @@ from tests.support.telemetry import edge
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM = os.environ.get("KENG_CHROMIUM", "/usr/bin/chromium")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--headless",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 ARTEFACTS = Path(__file__).parents[2] / "artefacts"
 JOB = "phu-oc-level-1-3"
-LIVE_MS = 20_000
 
 
 @contextmanager
@@ -74,28 +62,6 @@ def alarmed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningConsole
     with RunningBroker() as broker, console_with_a_flood(broker, tmp_path_factory.mktemp("alarmed")) as running:
         asyncio.run(set_the_scene(broker, running))
         yield running
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield chromium
-        await chromium.close()
-
-
-async def visit(
-    browser: Browser, console: RunningConsole, width: int = 1440, height: int = 900, path: str = "/"
-) -> Page:
-    """The page, open and live; what the browser complains about is collected in ``page.complaints``."""
-    page = await browser.new_page(viewport={"width": width, "height": height}, locale="vi-VN")
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.complaints = complaints  # type: ignore[attr-defined]
-    await page.goto(console.url + path)
-    await expect(page.locator("#link")).to_have_text("Trực tiếp" if "en" not in path else "Live", timeout=LIVE_MS)
-    return page
 
 
 async def set_the_scene(broker: RunningBroker, console: RunningConsole) -> None:

@@ -9,7 +9,7 @@ import pytest
 from keng_console.live import MAX_PLAYBACK, Live, Track
 from keng_console.overview import MAX_CHARTS, overview, window
 from keng_console.views import Freshness, Overview, Situation
-from keng_contracts.alerts import Delivery
+from keng_contracts.alerts import DataState, Delivery, Forecast
 from keng_contracts.commands import Cause
 from keng_contracts.playback import PlaybackEvent, What
 from keng_contracts.registry import Registry
@@ -250,6 +250,49 @@ def test_a_node_shows_its_outbox_its_losses_and_the_sources_that_fail() -> None:
     assert (node.outbox_readings, node.dropped, [s.id for s in node.failing]) == (40, 3, ["pm"])
     assert node.problems == status.problems
     assert not nodes["tram-la"].known
+
+
+def test_of_a_node_that_vanished_its_own_last_word_is_shown() -> None:
+    live = live_with(1.0)
+    last = EdgeStatus(state="online", boot="6f1c2a90d3e4b7a1", outbox_readings=40, dropped=3, clock=Clock.HOLDOVER)
+    live.edge_status("tram-phu-oc", last, NOW)
+    will = EdgeStatus(state="offline", boot="6f1c2a90d3e4b7a1", at_ms=NOW)
+    live.edge_status("tram-phu-oc", will, NOW + MINUTE)
+    node = seen(live).nodes[0]
+    assert (node.state, node.outbox_readings, node.dropped, node.clock) == ("offline", 40, 3, "holdover")
+
+
+def test_an_alert_is_as_blind_as_the_blinder_of_the_console_and_alerts() -> None:
+    live = live_with(4.2)
+    live.alert("phu-oc-level", alert(2, NOW, data=DataState.OK))
+
+    def told(now_ms: int) -> tuple[Freshness, bool]:
+        one = seen(live, now_ms).alerts[0]
+        return one.data, one.unwatched
+
+    assert told(NOW) == (Freshness.FRESH, False)
+    assert told(NOW + 60 * MINUTE) == (Freshness.DEAD, True), "alerts may be away and its document old"
+    live.alert("phu-oc-level", alert(2, NOW, version=2, data=DataState.STALE, unwatched=True))
+    assert told(NOW) == (Freshness.STALE, True), "alerts takes only good samples for data"
+    assert seen(live).headline.unwatched
+
+
+def test_a_forecast_is_shown_while_it_can_still_be_meant() -> None:
+    live = live_with(4.2)
+    ahead = Forecast(level=3, made_ms=NOW, expected_ms=NOW + 60 * MINUTE, earliest_ms=NOW + 40 * MINUTE, rate_per_h=0.3)
+    live.alert("phu-oc-level", alert(2, NOW, forecast=ahead))
+    assert seen(live).gauges[0].forecast == ahead
+    assert seen(live, time_lapse=10).gauges[0].forecast == ahead.model_copy(update={"rate_per_h": 0.03})
+    assert seen(live, NOW + 30 * MINUTE).gauges[0].forecast is None, "the gauge has fallen silent"
+    live.tracks[LEVEL].hear(Row(LEVEL, NOW + 121 * MINUTE, 4.3, Flag.GOOD))
+    assert seen(live, NOW + 121 * MINUTE).gauges[0].forecast is None, "it has not come"
+
+
+def test_a_forecast_of_a_level_that_is_reached_is_none() -> None:
+    live = live_with(4.6)
+    ahead = Forecast(level=3, made_ms=NOW, expected_ms=NOW + MINUTE, earliest_ms=NOW, rate_per_h=0.3)
+    live.alert("phu-oc-level", alert(2, NOW, forecast=ahead))
+    assert seen(live).gauges[0].forecast is None
 
 
 def test_deliveries_carry_the_loudspeakers_names() -> None:

@@ -21,6 +21,7 @@ from keng_console.pages import Pages, Rendering
 from keng_console.views import Overview
 from keng_console.web import STATIC, asset
 from keng_console.words import Words, choose, words
+from keng_contracts.alerts import Forecast
 from keng_contracts.status import EdgeStatus, SourceHealth, SpeakerStatus
 from keng_contracts.telemetry import Flag
 from keng_store.protocol import Row
@@ -126,6 +127,35 @@ def test_an_alert_without_data_is_told_to_be_frozen_not_over() -> None:
     rendering = PAGES.render(seen, "vi")
     assert "Báo động 3" in section(rendering, "headline")
     assert "chưa phải đã an toàn" in section(rendering, "situation")
+
+
+def test_silence_at_a_raised_level_says_what_was_last_and_that_somebody_has_to_look() -> None:
+    seen = view(flood(), NOW + 7_200_000)
+    rendering = PAGES.render(seen, "vi")
+    alerts = text(section(rendering, "alerts"))
+    assert "cảnh báo được giữ nguyên, chưa phải đã hết. Lần đo cuối 4,60 m, 2 giờ trước" in alerts
+    assert "Cần người xem mực nước, từ chỗ an toàn" in alerts
+    assert "Cần người xem mực nước, từ chỗ an toàn" in text(section(rendering, "situation"))
+    assert "lần đo cuối 4,60 m lúc" in text(section(rendering, "situation"))
+
+
+@pytest.mark.parametrize(("latest_ms", "said"), [(NOW + 7_200_000, "muộn nhất 11:03."), (None, "hoặc không tới")])
+def test_a_forecast_is_told_with_how_sure_it_is(latest_ms: int | None, said: str) -> None:
+    live = flood()
+    ahead = Forecast(
+        level=4,
+        made_ms=NOW,
+        expected_ms=NOW + 3_600_000,
+        earliest_ms=NOW + 2_400_000,
+        latest_ms=latest_ms,
+        rate_per_h=0.21,
+    )
+    live.alert("phu-oc-level", alert(3, NOW - 600_000, version=2, forecast=ahead))
+    rendering = PAGES.render(view(live), "vi")
+    for place in ("situation", "gauge-phu-oc-level"):
+        words = text(section(rendering, place))
+        assert "Nếu nước còn lên như hiện nay (0,21 m/giờ): tới mức lịch sử vào khoảng 10:03, sớm nhất 09:43," in words
+        assert said in words and "không phải bản tin dự báo" in words
 
 
 def test_a_page_without_a_registry_names_the_mistakes() -> None:
