@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from keng_alerts.notify.cli import notify
 from keng_alerts.settings import AlertsSettings
 from keng_contracts.errors import Problem
 from keng_runtime.cli import Group, run_service, settings_option
@@ -94,6 +95,9 @@ def backtest(
     for note in figures["notes"]:
         click.echo(f"keng: {note}", err=True)
     click.echo(json.dumps(figures, ensure_ascii=False) if as_json else words(result, figures))
+
+
+cli.add_command(notify)
 
 
 def main() -> None:

@@ -69,15 +69,15 @@ MAY = {
 #: The access list knows this many replicas of ingest.
 MAX_REPLICAS = 4
 
-_RESERVED = re.compile(r"ca|broker|alerts|console|ingest(-\d+)?")
+_RESERVED = re.compile(r"ca|broker|alerts|console|notify|ingest(-\d+)?")
 _DNS_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
 
 
 def services(replicas: int = 1) -> list[str]:
-    """The identities of the services, with ``replicas`` of ingest: ingest, ingest-2 …, alerts, console."""
+    """The identities of the services, with ``replicas`` of ingest: ingest, ingest-2 …, alerts, notify, console."""
     if not 1 <= replicas <= MAX_REPLICAS:
         raise Problem(f"{replicas} replicas of ingest can't be had", todo=f"choose 1 to {MAX_REPLICAS}")
-    return ["ingest", *(f"ingest-{n}" for n in range(2, replicas + 1)), "alerts", "console"]
+    return ["ingest", *(f"ingest-{n}" for n in range(2, replicas + 1)), "alerts", "notify", "console"]
 
 
 def provision(

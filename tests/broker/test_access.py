@@ -20,7 +20,7 @@ from keng_runtime.credentials import Credentials
 from keng_runtime.mqtt import Link, Refused
 from tests.support.broker import COMMUNE, NODES, RunningBroker, credentials
 
-SERVICES = ("ingest", "ingest-2", "alerts", "console")
+SERVICES = ("ingest", "ingest-2", "alerts", "notify", "console")
 EVERYONE = (*SERVICES, *NODES)
 
 # Topic: who may publish on it, who may hear it. Written down here a second time, against the shipped list.
@@ -36,10 +36,11 @@ RIGHTS: dict[str, tuple[set[str], set[str]]] = {
     "speaker/loa-phuoc-yen/playback-receipt": ({"console"}, {"loa-phuoc-yen", "console"}),
     "zone/ven-song/command": ({"alerts", "console"}, {*EVERYONE}),
     "alert/phu-oc-level/command": ({"console"}, {"alerts", "console"}),
-    "alert/phu-oc-level": ({"alerts"}, {"alerts", "console"}),
+    "alert/phu-oc-level": ({"alerts"}, {"alerts", "notify", "console"}),
     "registry": ({"console"}, {*EVERYONE}),
     "ingest/ingest/canary": ({"ingest"}, {"ingest", "console"}),
     "ingest/ingest-2/canary": ({"ingest-2"}, {"ingest-2", "console"}),
+    "notify/notify/status": ({"notify"}, {"console"}),
 }
 
 

@@ -61,3 +61,23 @@ class SpeakerStatus(BaseModel):
     playing: str = ""
     refused: int = Field(0, ge=0, description="commands refused since the node was made")
     volume: int = Field(100, ge=0, le=150)
+
+
+class NotifyStatus(BaseModel):
+    """The notifier's own word about itself. ``waiting`` counts messages that no gateway has taken yet, ``oldest_ms`` is
+    when the oldest of them was made; ``dropped`` were given up, or over before a gateway took them."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    state: Literal["online", "offline"]
+    version: str = ""
+    boot: str = ""
+    at_ms: int = 0
+    waiting: int = Field(0, ge=0)
+    oldest_ms: int | None = None
+    sent: int = Field(0, ge=0)
+    dropped: int = Field(0, ge=0)
+    problems: list[str] = Field([], description="what a person should look at, in words; empty when all is well")
+
+    def to_bytes(self) -> bytes:
+        return self.model_dump_json().encode()

@@ -42,6 +42,7 @@ class Kind(StrEnum):
     ALERT = "alert"
     REGISTRY = "registry"
     INGEST = "ingest"
+    NOTIFY = "notify"
 
 
 class Channel(StrEnum):
@@ -67,6 +68,7 @@ CHANNELS: dict[Kind, frozenset[Channel | None]] = {
     Kind.ALERT: frozenset({None, Channel.COMMAND}),
     Kind.REGISTRY: frozenset({None}),
     Kind.INGEST: frozenset({Channel.CANARY}),
+    Kind.NOTIFY: frozenset({Channel.STATUS}),
 }
 
 
