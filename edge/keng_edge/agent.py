@@ -16,6 +16,7 @@ from keng_contracts.errors import Problem
 from keng_contracts.status import EdgeReply, EdgeStatus
 from keng_contracts.telemetry import Flag
 from keng_contracts.topics import Channel, Kind, Topic
+from keng_edge import trial
 from keng_edge.orders import Orders
 from keng_edge.outbox.keeper import Keeper
 from keng_edge.outbox.outbox import Boot
@@ -109,9 +110,9 @@ async def run(settings: EdgeSettings, stop: asyncio.Event, reread: Callable[[], 
     """Run until ``stop`` is set. Raises :class:`Problem` for what a person must mend before it can start.
 
     ``reread`` is for the command that settings be read anew. They are on trial for ``trial_s``: until then the broker
-    and a receipt must have been reached, else what ran before runs again.
+    and a receipt must have been reached, else what ran before runs again, now and at the next start (see ``trial``).
     """
-    now: Next | None = Next(settings)
+    now: Next | None = _first(settings)
     while now is not None:
         try:
             now = await _live(now, stop, reread or (lambda: settings))
@@ -121,7 +122,24 @@ async def run(settings: EdgeSettings, stop: asyncio.Event, reread: Callable[[], 
             now = _back(now, now.before, str(problem))
 
 
+def _first(settings: EdgeSettings) -> Next:
+    """What runs first: these settings, on trial if they are there to replace others that were taken back, or, if they
+    are those, the last good ones."""
+    last = trial.read(settings.state)
+    if last is None:
+        return Next(settings)
+    if last.good == settings:
+        trial.forget(settings.state)
+        return Next(settings)
+    if last.tried != settings or not last.why:
+        log.info("these settings are on trial for %g s", settings.trial_s)
+        return Next(settings, last.good)
+    log.error("%s", last.problem)
+    return Next(last.good, problem=last.problem)
+
+
 def _back(now: Next, before: EdgeSettings, why: str) -> Next:
+    trial.Trial(now.settings, before, why).save()
     problem = f"the new settings were taken back: {why}"
     log.error("%s", problem)
     jti = now.reply.jti if now.reply is not None else ""
@@ -169,6 +187,7 @@ async def _live(now: Next, stop: asyncio.Event, reread: Callable[[], EdgeSetting
         plan(new)
         if new == settings:
             return "the settings are the same: nothing is changed"
+        trial.Trial(new, settings).save()
         then.append(Next(new, settings))
         return f"the new settings are on trial for {settings.trial_s:g} s"
 
@@ -183,7 +202,7 @@ async def _live(now: Next, stop: asyncio.Event, reread: Callable[[], EdgeSetting
                 publish_status(status.document("online"))
                 leave.set()
 
-    async def trial() -> NoReturn:
+    async def on_trial() -> NoReturn:
         """Wait for the proof that these settings reach the broker and ingest."""
         if now.before is not None:
             try:
@@ -199,6 +218,7 @@ async def _live(now: Next, stop: asyncio.Event, reread: Callable[[], EdgeSetting
                 leave.set()
             else:
                 log.info("the new settings are good: the broker was reached with them")
+                await asyncio.to_thread(trial.forget, settings.state)
                 jti = now.reply.jti if now.reply is not None else ""
                 status.reply = EdgeReply(jti=jti, ok=True, detail="the new settings are good", at_ms=now_ms())
                 status.changed.set()
@@ -239,7 +259,7 @@ async def _live(now: Next, stop: asyncio.Event, reread: Callable[[], EdgeSetting
                     uplink.take_receipts(),
                     status.keep_published(publish_status),
                     take_orders(),
-                    trial(),
+                    on_trial(),
                     leaving(),
                 )
             finally:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from keng_contracts.errors import Problem
+from keng_edge import trial
 from keng_edge.plan import Plan, plan
 from keng_edge.settings import EdgeSettings
 from keng_edge.sources.kinds import KINDS
@@ -32,6 +33,9 @@ def check(file: Path) -> tuple[Plan, list[str]]:
         where = f"line {line}, " if line else f"{'.'.join(map(str, place))}: "  # that from the environment has no line
         wrong.add((line or 0, f"{file}: {where}{problem}"))
 
+    last = trial.read(settings.state)
+    if last is not None and last.why and last.tried == settings:
+        wrong.add((0, f"{file}: {last.problem}"))
     planned = plan(settings, lambda bad: note(_place(settings, bad), bad))
     _try(lambda: Credentials.open(settings.broker.credentials).tls(), ("broker", "credentials"), note)
     _try(lambda: _state(settings.state), ("state",), note)

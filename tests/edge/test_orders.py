@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,16 @@ from keng_contracts.commands import (
 from keng_contracts.status import EdgeStatus
 from keng_contracts.telemetry import Clock
 from keng_contracts.topics import Channel, Kind, Topic, pattern
+from keng_edge import trial
 from keng_edge.orders import decide
+from keng_edge.settings import Calibration, EdgeSettings, sample
 from keng_runtime.mqtt import Link
+from keng_runtime.settings import load
 from keng_runtime.signing import SigningKey, TrustStore
 from tests.support.broker import COMMUNE, RunningBroker
 from tests.support.edge import NODE, bus, outbox, slave, start_edge
-from tests.support.processes import until
+from tests.support.processes import Process, until
+from tests.support.services import command
 
 ME = Audience(COMMUNE, NODE, frozenset(), kind="edge")
 EVERYTHING = frozenset({"edge-identify", "edge-reload", "edge-interval", "edge-restart"})
@@ -141,3 +146,61 @@ async def test_commands_are_obeyed_once_answered_and_remembered(broker: RunningB
             assert '"muc-nuoc": 5.0' in (tmp_path / "state" / "edge-orders.json").read_text()
         hearing.cancel()
     assert outbox(tmp_path)["committed"] == 0
+
+
+def test_a_trial_is_kept_as_it_was_and_without_a_secret(tmp_path: Path) -> None:
+    (tmp_path / "edge.toml").write_text(sample() + '[[buses]]\nid = "lora"\nkind = "lorawan"\nport = "mqtt://h:1"\n')
+    good = load(EdgeSettings, tmp_path / "edge.toml").model_copy(update={"state": tmp_path})
+    good.buses[0].slaves[0].calibration = {"level": [Calibration(**{"from": "2026-03-01", "offset": 0.03})]}
+    good.buses[-1].password_file = tmp_path / "password"
+    (tmp_path / "password").write_text("tr0ng-t0i")
+    last = trial.Trial(good.model_copy(update={"commit_every_s": 3.0}), good, "no broker")
+    last.save()
+    assert trial.read(tmp_path) == last
+    assert "tr0ng-t0i" not in (tmp_path / "edge-trial.json").read_text()
+    for damaged in (b"", b"{}", b'{"tried": {}, "good": 7, "why": ""}', b"\xff"):
+        (tmp_path / "edge-trial.json").write_bytes(damaged)
+        assert trial.read(tmp_path) is None
+    trial.forget(tmp_path)
+    trial.forget(tmp_path)
+
+
+@pytest.mark.system
+async def test_settings_that_were_taken_back_stay_so_over_a_restart_until_the_file_is_changed(
+    broker: RunningBroker, tmp_path: Path
+) -> None:
+    buses = bus("bus-song", tmp_path / "nothing", slave("muc-nuoc", "qdy30a", 1, "phu-oc", 0.1))
+    file, said = tmp_path / "edge.toml", "these settings were taken back, and the last good ones run"
+
+    def restarted() -> Process:
+        return Process([command("keng-edge"), "run", "--settings", file], log=tmp_path / "edge.log")
+
+    def check() -> subprocess.CompletedProcess[str]:
+        return subprocess.run([command("keng-edge"), "check", file], capture_output=True, text=True, check=False)
+
+    async with Link(broker.settings("console")) as link:
+        console = Console(link)
+        hearing = asyncio.create_task(console.hear())
+        with start_edge(broker, tmp_path, buses, "trial_s = 2.0\n") as edge:
+            await until(lambda: console.status is not None and console.status.state == "online")
+            good = file.read_text()
+            file.write_text(good.replace(f"port = {broker.port}\n", "port = 9\n"))
+            await console.send(Reload())
+            await until(lambda: console.said("is on trial") or console.said("are on trial"))
+            edge.kill()
+        with restarted() as edge:  # killed in the middle of its trial: it is tried once more, and taken back
+            await until(lambda: console.said("taken back: neither the broker nor a receipt was reached within 2 s"))
+            edge.kill()
+        console.status = None
+        with restarted() as edge:  # the very file that was taken back
+            await until(lambda: console.status is not None and any(said in one for one in console.status.problems))
+            edge.says(said)
+            assert said in check().stderr and check().returncode == 2
+        file.write_text(good.replace("commit_every_s = 0.2", "commit_every_s = 0.3"))
+        assert said not in check().stderr
+        console.status = None
+        with restarted() as edge:
+            await until(lambda: console.said("the new settings are good"))
+            assert console.status is not None and console.status.problems == []
+        assert not (tmp_path / "state" / "edge-trial.json").exists()
+        hearing.cancel()
