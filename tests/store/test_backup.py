@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -121,6 +124,43 @@ def test_a_restore_gives_back_that_moment_and_keeps_what_was_there(path: Path, t
             assert aside.counts("quang-tho") == {LEVEL: count}
 
 
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("moment", range(12))
+def test_a_restore_that_is_killed_at_any_moment_leaves_a_whole_database_and_can_be_done_again(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    copy = tmp_path / "backup.sqlite"
+    backup(path, copy)
+    with closing(SqliteStore(path)) as store:
+        store.write(levels(1, start_ms=NOON * 2))
+    steps = iter(range(1 << 30))
+
+    def mortal(done: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*arguments: Any, **named: Any) -> Any:
+            if next(steps) == moment:
+                raise Killed
+            return done(*arguments, **named)
+
+        return step
+
+    with monkeypatch.context() as killing:
+        for name in ("replace", "unlink", "hardlink_to"):
+            killing.setattr(Path, name, mortal(getattr(Path, name)))
+        with contextlib.suppress(Killed):
+            restore(copy, path)
+    with closing(SqliteStore(path)) as store:
+        assert store.counts("quang-tho") in ({LEVEL: 2000}, {LEVEL: 2001})
+    assert restore(copy, path).readings == 2000
+    assert 2001 in {
+        backup(file, tmp_path / "x" / file.name).readings
+        for file in tmp_path.iterdir()
+        if "before-restore" in file.name and not file.name.endswith(("-wal", "-shm"))
+    }
+
+
 def test_a_restore_onto_a_new_machine_needs_nothing_there(path: Path, tmp_path: Path) -> None:
     assert restore(path, tmp_path / "new" / "readings.sqlite").readings == 2000
 
@@ -141,8 +181,11 @@ def test_a_damaged_database_is_put_aside_for_the_backup(path: Path, tmp_path: Pa
     copy = tmp_path / "backup.sqlite"
     backup(path, copy)
     path.write_bytes(b"\xff" * 100_000)
-    path.with_name("readings.sqlite-wal").write_bytes(b"what a crash left")
+    left = [path.with_name(f"readings.sqlite-{suffix}") for suffix in ("wal", "journal")]
+    for file in left:
+        file.write_bytes(b"what a crash left")
     assert restore(copy, path).readings == 2000
+    assert not [file for file in left if file.exists()], "it would be taken for the new file's own"
     with closing(SqliteStore(path)) as store:
         assert store.counts("quang-tho") == {LEVEL: 2000}
 

@@ -146,13 +146,16 @@ def restore(store_name: str, file: Path) -> None:
 def copy(source: str, target: str) -> None:
     """Copy all history FROM one store TO another and verify it by counts and sums.
 
-    May be stopped and started again: what is there already is compared and left alone. While ingest writes to FROM, run
+    May be stopped and started again: what is there already is compared and left alone. Where both have a reading of the
+    same time and differ, that of FROM is kept. While ingest writes to FROM, run
     it once, let ingest write to TO, and run it again for the rest.
     """
     say = _now_and_then()
     with _opened(source, read_only=True) as from_, _opened(target) as to:
         report = copy_all(from_, to, now_ms(), lambda so_far: say(_rows(so_far)))
     click.echo(f"{_rows(report)}; sum of values {report.values:.6g}")
+    if report.replaced:
+        click.echo(f"{report.replaced:,} readings took the place of another value or flag that TO had for their time.")
     if report.extra:
         click.echo(f"TO has {report.extra:,} readings in these times that FROM has not; they stay.")
     if report.refused:

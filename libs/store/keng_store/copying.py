@@ -44,13 +44,15 @@ class Digest(NamedTuple):
 
 @dataclass(slots=True)
 class Report:
-    """Where a copy stands: series done of all, rows seen, of these written, roll-ups written; what the target would not
-    take, what differs after all, and what it has that the source has not."""
+    """Where a copy stands: series done of all, rows seen, of these written, of these in place of another value or flag
+    that the target had, roll-ups written; what the target would not take, what differs after all, and what it has that
+    the source has not."""
 
     series: int = 0
     all_series: int = 0
     rows: int = 0
     written: int = 0
+    replaced: int = 0
     rollups: int = 0
     refused: int = 0
     reason: str = ""
@@ -96,6 +98,7 @@ def _copy_rows(source: Store, target: Store, series: str, window: Interval, repo
     if Digest.of(theirs) != digest:
         held = set(theirs)
         missing = [row for row in mine if row not in held]
+        report.replaced += len({row.time_ms for row in missing} & {row.time_ms for row in theirs})
         for start in range(0, len(missing), BATCH):
             refused = write_all(target, missing[start : start + BATCH])
             report.refused += len(refused)

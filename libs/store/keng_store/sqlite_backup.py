@@ -21,6 +21,9 @@ from keng_store.sqlite_schema import APPLICATION_ID, SCHEMA
 #: How long the start of a backup waits for another's lock.
 BUSY_TIMEOUT_S = 10.0
 
+#: What SQLite keeps beside a file, by the ends of their names.
+_BESIDE = ("-wal", "-shm", "-journal")
+
 
 class Contents(NamedTuple):
     """What a file holds."""
@@ -58,7 +61,7 @@ def restore(source: Path, target: Path) -> Contents:
 def _made(target: Path) -> Iterator[Path]:
     """A name to make ``target`` under, which it gets at the end, durably."""
     partial = target.with_name(f".{target.name}.partial")
-    partial.unlink(missing_ok=True)  # what a killed backup left
+    _remove(partial)  # what a killed backup left
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield partial
@@ -68,7 +71,12 @@ def _made(target: Path) -> Iterator[Path]:
     except OSError as error:
         raise Problem(f"can't be written ({error.strerror})", where=str(target), todo="check the folder") from None
     finally:
-        partial.unlink(missing_ok=True)
+        _remove(partial)
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("", *_BESIDE):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:
@@ -113,7 +121,9 @@ def _contents(db: sqlite3.Connection, path: Path) -> Contents:
 
 
 def _move_away(target: Path) -> None:
-    """Rename a database and what lies beside it. SQLite would take an old -wal for the new file's own."""
+    """Give a database another name, and what lies beside it: SQLite would take an old -wal or -journal for the new
+    file's own. The file itself keeps this name too, until the new one takes it: a kill leaves one of them here.
+    """
     endings = chain([""], (f"-{number}" for number in count(2)))
     names = (target.with_name(f"{target.name}.before-restore{ending}") for ending in endings)
     aside = next(name for name in names if not name.exists())  # what an earlier restore put aside stays
@@ -132,10 +142,15 @@ def _move_away(target: Path) -> None:
                 ) from None
             except sqlite3.DatabaseError:
                 pass  # damaged: that is why a backup is put back
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in _BESIDE:
         path = target.with_name(target.name + suffix)
         if path.exists():
             path.replace(aside.with_name(aside.name + suffix))
+    if target.exists():
+        try:
+            aside.hardlink_to(target)
+        except OSError:  # a file system that knows no second names
+            target.replace(aside)
 
 
 def _open(path: Path, mode: str) -> sqlite3.Connection:
