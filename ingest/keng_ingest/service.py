@@ -53,9 +53,9 @@ RETRY_MIN_S, RETRY_MAX_S = 0.5, 30.0
 #: A store that asks for patience gets no more than this: quotas are counted in minutes, and a proxy that says "a day"
 #: must not stop us for one.
 PATIENCE_MAX_S = 300.0
-#: Messages sorted before the loop looks at what else there is to do.
-SLICE = 250
-#: While a commit runs there is no hurry: messages are gathered, so that the threads don't wake each other for each.
+#: Messages sorted before the loop looks at what else there is to do: a commit that is done is followed by the next.
+SLICE = 50
+#: While a commit runs there is no hurry: the last few are gathered, so that the threads don't wake each other for each.
 GATHER_S = 0.005
 #: How long a start waits for the retained registry, so that the first readings are judged by it.
 REGISTRY_WAIT_S = 3.0
@@ -130,8 +130,9 @@ class Ingest:
             while self._is_full():
                 self._taken.clear()
                 await self._taken.wait()
-            self._sort(await self._link.batch(SLICE))
-            await asyncio.sleep(GATHER_S if self._committing else 0)
+            batch = await self._link.batch(SLICE)
+            self._sort(batch)
+            await asyncio.sleep(GATHER_S if self._committing and len(batch) < SLICE else 0)
 
     async def keep(self) -> None:
         """Commit, acknowledge and receipt what is sorted."""
