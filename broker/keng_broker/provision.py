@@ -6,6 +6,7 @@
     <folder>/broker/            ca.crt server.crt server.key
     <folder>/<identity>/        ca.crt node.crt node.key trust.json
     <folder>/{alerts,console}/  also signing.jwk
+    <folder>/console/           also cap.crt cap.key       what signs the CAP messages of the commune
     <folder>/<edge>/radio/      17.key …                   the keys of the LoRa nodes that it hears
     <folder>/<secret>           a random password, for what stands beside Kẻng (a database, Grafana)
 
@@ -69,6 +70,8 @@ MAY = {
 #: The access list knows this many replicas of ingest.
 MAX_REPLICAS = 4
 
+#: id-kp-documentSigning (RFC 9336).
+_DOCUMENT_SIGNING = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.36")
 _RESERVED = re.compile(r"ca|broker|alerts|console|notify|ingest(-\d+)?")
 _DNS_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
 
@@ -113,6 +116,7 @@ def provision(
     maker.server(authority, names)
     for identity in identities:
         maker.identity(authority, commune, identity)
+    maker.document_signer(authority, commune)
     trusted = [maker.signing_key(issuer).trusted(may) for issuer, may in MAY.items()]
     document = TrustStore.document(trusted)
     for identity in identities:
@@ -170,7 +174,7 @@ class _Authority:
         now: datetime,
         names: x509.SubjectAlternativeName | None = None,
     ) -> x509.Certificate:
-        """A certificate for TLS on one side only: ``usage`` keeps a node from posing as the broker and vice versa."""
+        """A certificate for one use only: ``usage`` keeps a node from posing as the broker and vice versa."""
         ends = min(now + VALID, self.certificate.not_valid_after_utc)
         builder = (
             _builder(subject, self.certificate.subject, key, ends)
@@ -249,6 +253,11 @@ class _Maker:
 
     def identity(self, authority: _Authority, commune: str, identity: str) -> None:
         self._issue(authority, identity, "node", _subject(commune, identity), ExtendedKeyUsageOID.CLIENT_AUTH, None)
+
+    def document_signer(self, authority: _Authority, commune: str) -> None:
+        """What signs XML that leaves the commune. Its name is no slug and its use neither side of TLS, so that it is
+        nobody to the broker."""
+        self._issue(authority, "console", "cap", _subject(commune, "CAP"), _DOCUMENT_SIGNING, None)
 
     def secret(self, name: str) -> None:
         if not (self.folder / name).exists():

@@ -51,7 +51,7 @@ def test_every_identity_gets_a_folder_that_is_complete(tmp_path: Path) -> None:
         "ingest-2": everyone,
         "alerts": sorted([*everyone, "signing.jwk"]),
         "notify": everyone,
-        "console": sorted([*everyone, "signing.jwk"]),
+        "console": sorted([*everyone, "signing.jwk", "cap.crt", "cap.key"]),
         "tram-phu-oc": everyone,
         "loa-phuoc-yen": everyone,
     }
@@ -99,6 +99,18 @@ def test_openssl_verifies_each_certificate_strictly_and_for_its_own_side_only(tm
         assert not verifies(f"{identity}/node.crt", "sslserver")
 
 
+def test_what_signs_documents_is_nobody_to_the_broker(tmp_path: Path) -> None:
+    make(tmp_path, now=datetime.now(UTC))
+    signer = certificate(tmp_path / "console/cap.crt")
+    usage = signer.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert [use.dotted_string for use in usage] == ["1.3.6.1.5.5.7.3.36"]
+    assert signer.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value == "CAP"
+    for purpose in ("sslclient", "sslserver"):
+        command = ["openssl", "verify", "-purpose", purpose, "-CAfile", str(tmp_path / "ca/ca.crt")]
+        done = subprocess.run([*command, str(tmp_path / "console/cap.crt")], capture_output=True, check=False)
+        assert done.returncode != 0
+
+
 def test_a_certificate_names_its_identity_and_counts_from_before_a_clock_that_was_never_set(tmp_path: Path) -> None:
     make(tmp_path)
     for identity in ("ingest", *NODES):
@@ -136,7 +148,7 @@ def test_a_certificate_that_ends_soon_is_renewed_and_its_key_kept(tmp_path: Path
     before = files(tmp_path)
     assert make(tmp_path, now=NOW + VALID - RENEW_BEFORE - timedelta(days=1)) == []
     made = make(tmp_path, now=NOW + VALID - RENEW_BEFORE + timedelta(days=1))
-    assert sorted(made) == sorted(name for name in before if name.endswith(("node.crt", "server.crt")))
+    assert sorted(made) == sorted(name for name in before if name.endswith(("node.crt", "server.crt", "cap.crt")))
     after = files(tmp_path)
     assert all(after[name] == before[name] for name in before if name not in made)
 

@@ -3,8 +3,8 @@
 ``python -m keng_alerts.notify.send`` reads one JSON object from its standard input: ``url``, ``title``, ``body``,
 ``severity`` and ``limit_s``, and if it comes from the outbox ``outbox``, ``message`` and ``address``. It says on its
 standard output how that went, and writes it into the outbox itself. A gateway that hangs, a plug-in that crashes and
-the memory that both take end with this process, after ``limit_s`` at the latest. SIGTERM does not end it: a service
-that stops lets its last messages out.
+the memory that both take end with this process, after ``limit_s`` at the latest. SIGTERM does not end it: what is
+on its way when the service stops is let out.
 
 With ``check`` in place of the rest, a list of URLs, it says which of them Apprise does not understand.
 """

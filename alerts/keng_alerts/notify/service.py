@@ -236,7 +236,9 @@ class Notifier:
             await asyncio.sleep(TURN_S)
 
     async def leave(self) -> None:
-        """A last word, so that a planned stop does not look like a crash. Children end by themselves."""
+        """Let out what is on its way (asyncio would kill the children), then say a last word."""
+        if self._children:
+            await asyncio.wait(self._children, timeout=self._settings.send_timeout_s + MARGIN_S)
         if self._link.connected:
             self._say("offline")
 
@@ -291,14 +293,8 @@ async def _child(task: dict[str, Any], within_s: float) -> Any:
     except (TimeoutError, ValueError):
         return None
     finally:
-        if child.returncode is None and not _is_cancelled():
+        if child.returncode is None:
             child.kill()
-
-
-def _is_cancelled() -> bool:
-    """Whether the service is stopping: a child then ends by itself, and writes down what came of it."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _log_refusal(sent: asyncio.Future[None]) -> None:

@@ -8,7 +8,7 @@ their legal source and the day from which they hold.
 from __future__ import annotations
 
 from datetime import date, time
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -38,6 +38,10 @@ __all__ = [
 ]
 
 
+Latitude = Annotated[float, Field(ge=-90, le=90)]
+Longitude = Annotated[float, Field(ge=-180, le=180)]
+
+
 class _Strict(BaseModel):
     # TOML has "nan", which compares false with everything: a threshold that no water reaches.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -48,6 +52,9 @@ class Commune(_Strict):
     name: str = Field(description="as people write it, e.g. Xã Quảng Thọ")
     province: str = ""
     timezone: str = "Asia/Ho_Chi_Minh"
+    codes: dict[str, str] = Field(
+        {}, description="official codes of its area, by what they are called: how CAP messages name it (geocode)"
+    )
     exercise: bool = Field(
         False, description="everything that this commune says is marked as a drill (diễn tập) on pages and loudspeakers"
     )
@@ -79,6 +86,13 @@ class Quality(_Strict):
     noise: float = Field(0.0, ge=0, description="what the instrument's unrest adds between two readings, for the rate")
     confirm: int = Field(
         2, ge=1, le=60, description="fresh readings that must agree with one beyond the rate before it is believed"
+    )
+    doubt_s: float | None = Field(
+        None,
+        ge=0,
+        le=86_400,
+        description="for so long a sensor that has jumped before must stay beyond the rate, too; twice as long after "
+        "each further jump of a week",
     )
     flat_after_s: float | None = Field(None, gt=0, description="a value that stands still for as long is suspect")
     flat_tolerance: float = Field(0.0, ge=0, description="largest spread that counts as standing still")
@@ -144,8 +158,20 @@ class HazardRule(_Strict):
 
 
 class Zone(_Strict):
+    """An area that is spoken to as one. ``polygon`` is its border as (latitude, longitude) in degrees, WGS 84."""
+
     id: Slug
     name: str
+    codes: dict[str, str] = Field({}, description="official codes of its area, as those of the commune")
+    polygon: list[tuple[Latitude, Longitude]] = Field(
+        [], max_length=200, description="its border, three points or more; the last one need not repeat the first"
+    )
+
+    @model_validator(mode="after")
+    def _an_area(self) -> Self:
+        if self.polygon and len(set(self.polygon)) < 3:
+            raise ValueError("polygon: an area has three corners or more")
+        return self
 
 
 class Speaker(_Strict):
