@@ -191,7 +191,7 @@ Examples:
   keng-firmware-sim fault --control SOCK all off"""
 )
 @control_option
-@click.argument("slave")
+@click.argument("slave", metavar="SENSOR")
 @click.argument("kind", required=False)
 @click.option("--for", "for_s", metavar="DURATION", callback=_seconds, help="How long; without it until 'off'.")
 @click.option("--rate", type=click.FloatRange(0, 1), help="crc: which part of the answers is broken.  [default: 1]")
@@ -208,7 +208,10 @@ def fault(
     answers: int | None,
     quantity: str | None,
 ) -> None:
-    """Begin a fault on SLAVE, end its faults with 'off', or list all faults with 'list' in place of SLAVE."""
+    """Begin a fault on SENSOR, end its faults with 'off', or list all faults with 'list' in place of SENSOR.
+
+    SENSOR is the name of a sensor on any line, or of the line of a LoRa radio: then the radio itself fails.
+    """
     given: dict[str, Any] = {"rate": rate, "add": add, "answers": answers, "quantity": quantity}
     given = {name: value for name, value in given.items() if value is not None}
     meant = {Kind.CRC: {"rate"}, Kind.SPIKE: {"add", "answers", "quantity"}}

@@ -2,10 +2,10 @@
 
 =========  ======================================================================================================
 silence    no answer at all
-crc        the CRC of a ``rate`` of the answers is wrong
-stuck      the measured registers keep the words of the first answer under the fault
+crc        a ``rate`` of the answers is damaged so that a check of them finds it
+stuck      what is measured stays what it was in the first answer under the fault
 spike      ``add`` is added to one quantity for the next ``answers`` answers, then the fault is over
-missing    the measured registers hold the model's word for 'no value' (a rain gauge's 0x8000)
+missing    what is measured is the model's word for 'no value' (a rain gauge's 0x8000)
 reboot     a power cut: no answer for a while (2 s unless said), and counters start again from 0
 =========  ======================================================================================================
 
@@ -15,11 +15,17 @@ A fault ends when its time is over, when its answers are used up, or when it is 
 from __future__ import annotations
 
 import math
+import random
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from keng_contracts.errors import Problem
+
+#: The value of a quantity now, e.g. ``{"level": 1.652}.get``.
+Read = Callable[[str], float]
 #: How long a reboot takes when the order does not say.
 REBOOT_S = 2.0
 
@@ -48,12 +54,13 @@ class Order(BaseModel):
 
 @dataclass(slots=True)
 class Fault:
-    """An order at work on one slave. ``until_s`` is by the clock that the slave is given."""
+    """An order at work on one sensor. ``until_s`` is by the clock that the sensor is given."""
 
     order: Order
     until_s: float
     answers_left: int = 0
-    words: dict[int, int] = field(default_factory=dict)  # stuck: what it is stuck at
+    words: dict[int, int] = field(default_factory=dict)  # stuck: what a slave's registers are stuck at
+    values: dict[str, float] = field(default_factory=dict)  # stuck: what other sensors are stuck at
 
     @classmethod
     def begin(cls, order: Order, now_s: float) -> Fault:
@@ -72,3 +79,63 @@ class Fault:
         if self.order.kind is Kind.SPIKE:
             told |= {"add": self.order.add, "answers_left": self.answers_left}
         return told
+
+
+class Faulty:
+    """A sensor, as far as its faults go. ``measured`` are its quantities, of which ``counters`` start from 0 after a
+    power cut; ``missing`` says whether it has a word for 'no value'."""
+
+    def __init__(
+        self, name: str, model: str, measured: Sequence[str], counters: Collection[str], *, missing: bool, seed: int
+    ) -> None:
+        self.name = name
+        self.answered = 0
+        self._title = model
+        self._measured = measured
+        self._counters = counters
+        self._has_missing = missing
+        self._faults: dict[Kind, Fault] = {}
+        self._chance = random.Random(f"{seed}/{name}/crc")
+        self._counted_before: dict[str, float] = {}  # what a counter had counted when the power was cut
+
+    def order(self, order: Order, now_s: float, read: Read) -> None:
+        """Begin a fault; one of the same kind is replaced. Raises :class:`Problem` where it has no meaning here."""
+        if order.kind is Kind.MISSING and not self._has_missing:
+            raise Problem(f"{self._title} has no word for 'no value'", where=self.name)
+        if order.kind in (Kind.SPIKE, Kind.STUCK) and not self._measured:
+            raise Problem(f"{self._title} measures nothing that could {order.kind}", where=self.name)
+        if order.kind is Kind.SPIKE and order.quantity not in ("", *self._measured):
+            known = ", ".join(self._measured)
+            raise Problem(f"does not measure {order.quantity!r}", where=self.name, todo=f"take one of {known}")
+        if order.kind is Kind.REBOOT:
+            self._cut_power(read)
+        self._faults[order.kind] = Fault.begin(order, now_s)
+
+    def clear(self, kind: Kind | None = None) -> int:
+        """End one fault, or all; how many there were."""
+        gone = [kind] if kind in self._faults else [] if kind else list(self._faults)
+        for each in gone:
+            del self._faults[each]
+        return len(gone)
+
+    def faults(self, now_s: float) -> dict[Kind, Fault]:
+        """The faults at work at ``now_s``; those that are over are forgotten."""
+        for kind in [kind for kind, fault in self._faults.items() if fault.is_over(now_s)]:
+            del self._faults[kind]
+        return dict(self._faults)
+
+    def _is_silent(self, faults: dict[Kind, Fault], read: Read) -> bool:
+        if Kind.REBOOT in faults:  # what is counted while the power is off is not counted
+            self._cut_power(read)
+        return Kind.SILENCE in faults or Kind.REBOOT in faults
+
+    def _is_damaged(self, faults: dict[Kind, Fault]) -> bool:
+        return (crc := faults.get(Kind.CRC)) is not None and self._chance.random() < crc.order.rate
+
+    def _spiked(self, quantity: str, faults: dict[Kind, Fault]) -> float:
+        """What is added to a quantity."""
+        spike = faults.get(Kind.SPIKE)
+        return spike.order.add if spike and quantity == (spike.order.quantity or self._measured[0]) else 0.0
+
+    def _cut_power(self, read: Read) -> None:
+        self._counted_before = {quantity: read(quantity) for quantity in self._counters}

@@ -117,6 +117,10 @@ class LineSensorSpec(_Strict):
     )
 
 
+#: Lines whose sensors stand behind a radio module, which can fail by itself.
+RADIO_LINES = ("e22", "rak3172")
+
+
 class LineSpec(_Strict):
     """One line that is not Modbus, a port of that name. ``interval_s`` is how often its sensors speak unasked."""
 
@@ -138,8 +142,13 @@ class Installation(_Strict):
     def _names(self) -> Self:
         for what, names in (
             ("bus", [bus.name for bus in self.buses] + [line.name for line in self.lines]),
-            ("slave", [slave.name for bus in self.buses for slave in bus.slaves]),
-            ("device", [device.name for device in self.lorawan]),
+            (
+                "sensor",  # faults are ordered by these names
+                [slave.name for bus in self.buses for slave in bus.slaves]
+                + [device.name for device in self.lorawan]
+                + [sensor.name for line in self.lines for sensor in line.sensors]
+                + [line.name for line in self.lines if line.kind in RADIO_LINES],
+            ),
             ("DevEUI", [device.dev_eui for device in self.lorawan]),
         ):
             if twice := {name for name in names if names.count(name) > 1}:

@@ -10,13 +10,22 @@ b'514KENG    LEVEL 001\\r\\n'
 from __future__ import annotations
 
 import hmac
+import math
 from binascii import crc_hqx
 from dataclasses import dataclass, field
 
-from keng_firmware_sim.slave import Read
+from keng_firmware_sim.faults import Read
 
 #: How long a measurement takes, s.
 MEASURING_S = 1
+#: What the sensors of each kind of line measure, and their word for 'no value': a number, of nodes the least one.
+MEASURED = {
+    "text": ("level", "soil-temperature"),
+    "sdi12": ("level", "soil-temperature"),
+    "e22": ("level", "rain"),
+    "rak3172": ("level", "rain"),
+}
+_MISSING, _MISSING_NODE = "-9999", -(1 << 31)
 _BANNER = "RAKwireless RAK3172-E\r\nCurrent Work Mode: LoRa P2P.\r\n"
 
 
@@ -30,10 +39,15 @@ class LineSensor:
     ready_s: float = field(default=float("inf"))
     checked: bool = False
     values: bytes = b""
+    measuring_s: int = MEASURING_S
+
+    def reboot(self) -> None:
+        """The power was cut: what it was measuring is gone. A node keeps its sequence number over that."""
+        self.ready_s, self.values = float("inf"), b""
 
     def text(self, read: Read) -> bytes:
         """A line as the profile level-key-value has it."""
-        body = f"level={read('level'):.3f};temp={read('soil-temperature'):.1f};bat=12.6"
+        body = f"level={_word(read('level'), '.3f')};temp={_word(read('soil-temperature'), '.1f')};bat=12.6"
         value = 0
         for byte in body.encode():
             value ^= byte
@@ -49,10 +63,10 @@ class LineSensor:
             case "I!":
                 return f"{self.address}14KENG    LEVEL 001\r\n".encode()
             case "M!" | "C!" | "MC!" | "CC!":
-                self.ready_s, self.checked = now_s + MEASURING_S, "C" in command[2:]
-                self.values = f"{read('level'):+.3f}{read('soil-temperature'):+.1f}".encode()
+                self.ready_s, self.checked = now_s + self.measuring_s, "C" in command[2:]
+                self.values = f"{_word(read('level'), '+.3f')}{_word(read('soil-temperature'), '+.1f')}".encode()
                 count = "02" if command[1] == "C" else "2"
-                return f"{self.address}{MEASURING_S:03d}{count}\r\n".encode()
+                return f"{self.address}{self.measuring_s:03d}{count}\r\n".encode()
             case "D0!":
                 body = self.address.encode() + (self.values if now_s >= self.ready_s else b"")
                 return body + (sdi12_crc(body) if self.checked else b"") + b"\r\n"
@@ -61,11 +75,16 @@ class LineSensor:
     def frame(self, wall_s: int, read: Read) -> bytes:
         """What the node sends: its time, level in mm on channel 1, rain in tenths of a mm on channel 2."""
         self.sequence = max(self.sequence + 1, wall_s)  # grows over restarts of the simulator too
-        numbers = ((1, round(read("level") * 1000)), (2, round(read("rain") * 10)))
+        measured = ((1, read("level") * 1000), (2, read("rain") * 10))
+        numbers = ((channel, _MISSING_NODE if math.isnan(value) else round(value)) for channel, value in measured)
         payload = wall_s.to_bytes(4) + b"".join(bytes((0x80 | ch,)) + n.to_bytes(4, signed=True) for ch, n in numbers)
         signed = b"\x01" + int(self.address).to_bytes(2) + self.sequence.to_bytes(4) + bytes((len(payload),)) + payload
         checked = signed + hmac.digest(self.key, signed, "sha256")[:8]
         return b"KG" + checked + crc_hqx(checked, 0xFFFF).to_bytes(2)
+
+
+def _word(value: float, form: str) -> str:
+    return _MISSING if math.isnan(value) else format(value, form)
 
 
 def sdi12_crc(data: bytes) -> bytes:
@@ -89,6 +108,11 @@ class Rak3172:
     mode: str = "1"
     listening: bool = False
     _rest: str = ""
+
+    def reboot(self) -> bytes:
+        """It starts anew: its mode is kept, but it hears nothing until it is told to. What it says when it is up."""
+        self.listening, self._rest = False, ""
+        return _BANNER.encode()
 
     def hear(self, data: bytes) -> bytes:
         self._rest = (self._rest + data.decode("ascii", "replace"))[-256:]

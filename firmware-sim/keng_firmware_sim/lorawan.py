@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import struct
 import uuid
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Literal
+
+from keng_firmware_sim.faults import Read
 
 PayloadKind = Literal["ldds75", "ldds75-new", "lse01", "em500-udl", "em500-smtc", "wts506", "cayenne-lpp"]
 
@@ -25,7 +27,13 @@ GATEWAY = "a84041ffff1e2d3c"
 _PORT: dict[PayloadKind, int] = {"ldds75": 2, "ldds75-new": 2, "lse01": 2, "cayenne-lpp": 1}
 _BATTERY_MV = 3400
 
-Read = Callable[[str], float]
+#: Devices that have a word for 'no value'.
+WITH_MISSING: frozenset[PayloadKind] = frozenset({"ldds75", "ldds75-new"})
+
+
+def measured(kind: PayloadKind) -> tuple[str, ...]:
+    """The quantities of a device."""
+    return tuple(payload(kind, lambda quantity: 1.0)[1])
 
 
 def payload(kind: PayloadKind, read: Read) -> tuple[bytes, dict[str, float]]:
@@ -33,7 +41,10 @@ def payload(kind: PayloadKind, read: Read) -> tuple[bytes, dict[str, float]]:
     told: dict[str, float] = {}
 
     def number(quantity: str, step: float, low: int, high: int) -> int:
-        """The number on the air for a quantity; out of range it stops at the end, as an instrument does."""
+        """The number on the air for a quantity; out of range it stops at the end, as an instrument does. No value is 0,
+        as Dragino's LDDS75 has it."""
+        if math.isnan(read(quantity)):
+            return 0
         counted = min(max(round(read(quantity) / step), low), high)
         told[quantity] = round(counted * step, 6)
         return counted

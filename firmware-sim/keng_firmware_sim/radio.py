@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -28,6 +29,7 @@ class Radio:
         if username:
             self._client.username_pw_set(username, password)
         self._tasks: list[asyncio.Task[None]] = []
+        self._counts: dict[str, int] = {}  # a device that joins anew counts from 0
 
     async def open(self, simulation: Simulation, note: Callable[[dict[str, Any]], None]) -> None:
         """Connect, and let every device speak from now on. Raises :class:`Problem`."""
@@ -38,17 +40,21 @@ class Radio:
             raise Problem(f"can't be reached ({error})", where=self.where, todo="start the broker first") from None
         self._client.loop_start()
         for device in simulation.devices:
+            simulation.instruments[device.name].rebooted = partial(self._counts.pop, device.name, None)
             print(f"{device.name}  {self.where}  {device.dev_eui} ({device.model}), every {device.interval_s:g} s")
             self._tasks.append(asyncio.create_task(self._speak(simulation, device, note)))
 
     async def _speak(self, simulation: Simulation, device: RadioSpec, note: Callable[[dict[str, Any]], None]) -> None:
         loop = asyncio.get_running_loop()
-        count, due = 0, loop.time()
+        due = loop.time()
         while True:
+            count = self._counts.get(device.name, 0)
             uplink = simulation.uplink(device, count, loop.time(), now_ms())
-            self._client.publish(uplink.topic, uplink.payload, qos=1)
-            note(uplink.record)
-            count, due = count + 1, due + device.interval_s
+            if uplink.payload:
+                self._counts[device.name] = count + 1
+                self._client.publish(uplink.topic, uplink.payload, qos=1)
+                note(uplink.record)
+            due += device.interval_s
             await asyncio.sleep(max(0.0, due - loop.time()))
 
     def close(self) -> None:

@@ -6,16 +6,18 @@ scenario's own time runs ``lapse`` times as fast from the moment at which it beg
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
 from keng_contracts.errors import Problem
-from keng_firmware_sim import lorawan, modbus, orders
-from keng_firmware_sim.installation import BusSpec, Installation, Model, RadioSpec, model_of
+from keng_firmware_sim import lines, lorawan, modbus, orders
+from keng_firmware_sim.faults import Faulty, Read
+from keng_firmware_sim.installation import RADIO_LINES, BusSpec, Installation, Model, RadioSpec, model_of
+from keng_firmware_sim.instrument import Instrument
 from keng_firmware_sim.scenario import Scenario
-from keng_firmware_sim.slave import Answer, Read, Slave
+from keng_firmware_sim.slave import Answer, Slave
 from keng_firmware_sim.world import World
 
 
@@ -45,7 +47,7 @@ class Sending:
 
 
 class Uplink(NamedTuple):
-    """An event of ChirpStack's, and its line in the journal."""
+    """An event of ChirpStack's (no payload while the device is silent), and its line in the journal."""
 
     topic: str
     payload: bytes
@@ -108,6 +110,8 @@ class Simulation:
             for spec in installation.buses
         }
         self.slaves = {slave.name: slave for bus in self.buses.values() for slave in bus.slaves.values()}
+        self.instruments = {one.name: one for one in _instruments(installation, seed)}
+        self._sensors: dict[str, Faulty] = {**self.slaves, **self.instruments}
 
     def _checked(self, model: Model) -> Model:
         for register in model.measured:
@@ -139,11 +143,11 @@ class Simulation:
             case orders.Begin():
                 self.timeline.begin(now_s)
             case orders.Fault():
-                slave = self._slave(order.slave)
-                slave.order(order.fault(), now_s, self.read(slave.name, now_s))
+                sensor = self._sensor(order.slave)
+                sensor.order(order.fault(), now_s, self.read(sensor.name, now_s))
             case orders.Off():
-                chosen = [self._slave(order.slave)] if order.slave else list(self.slaves.values())
-                return {"ended": sum(slave.clear(order.kind) for slave in chosen)}
+                chosen = [self._sensor(order.slave)] if order.slave else list(self._sensors.values())
+                return {"ended": sum(sensor.clear(order.kind) for sensor in chosen)}
             case orders.Hold():
                 self._known(order.quantity)
                 until_s = float("inf") if order.for_s is None else now_s + order.for_s
@@ -163,7 +167,14 @@ class Simulation:
 
     def uplink(self, device: RadioSpec, count: int, now_s: float, wall_ms: int) -> Uplink:
         """What a LoRaWAN device sends now, as ChirpStack publishes it."""
-        payload, values = lorawan.payload(device.model, self.read(device.name, now_s))
+        values: dict[str, float] = {}
+
+        def speak(read: Read) -> bytes:
+            data, told = lorawan.payload(device.model, read)
+            values.update(told)
+            return data
+
+        payload, faults = self.instruments[device.name].say(now_s, self.read(device.name, now_s), speak)
         record = {
             "lorawan": device.dev_eui,
             "name": device.name,
@@ -171,10 +182,11 @@ class Simulation:
             "data": payload.hex(),
             "values": values,
             "scenario_time": self.time_text(self.timeline.at(now_s)),
-            "fault": None,
+            "fault": ",".join(faults) or None,
         }
         topic = f"application/{lorawan.APPLICATION}/device/{device.dev_eui}/event/up"
-        return Uplink(topic, lorawan.event(device.dev_eui, device.name, device.model, payload, count, wall_ms), record)
+        event = lorawan.event(device.dev_eui, device.name, device.model, payload, count, wall_ms) if payload else b""
+        return Uplink(topic, event, record)
 
     def read(self, name: str, now_s: float) -> Read:
         """The quantities as the instrument of that name reads them now."""
@@ -197,10 +209,10 @@ class Simulation:
             "fault": ",".join(answer.faults) or None,
         }
 
-    def _slave(self, name: str) -> Slave:
-        if name not in self.slaves:
-            raise Problem(f"there is no slave {name!r}", todo=f"take one of {', '.join(sorted(self.slaves))}")
-        return self.slaves[name]
+    def _sensor(self, name: str) -> Faulty:
+        if name not in self._sensors:
+            raise Problem(f"there is no sensor {name!r}", todo=f"take one of {', '.join(sorted(self._sensors))}")
+        return self._sensors[name]
 
     def _known(self, quantity: str) -> None:
         if quantity not in self.world.quantities:
@@ -212,9 +224,9 @@ class Simulation:
 
     def _faults(self, now_s: float) -> list[dict[str, Any]]:
         return [
-            {"slave": slave.name} | fault.describe(now_s)
-            for slave in self.slaves.values()
-            for fault in slave.faults(now_s).values()
+            {"slave": sensor.name} | fault.describe(now_s)
+            for sensor in self._sensors.values()
+            for fault in sensor.faults(now_s).values()
         ]
 
     def _state(self, now_s: float) -> dict[str, Any]:
@@ -227,5 +239,18 @@ class Simulation:
             "ended": scenario_s >= self.scenario.end_s,
             "lapse": self.timeline.lapse,
             "values": truth,
-            "answered": {slave.name: slave.answered for slave in self.slaves.values()},
+            "answered": {sensor.name: sensor.answered for sensor in self._sensors.values()},
         }
+
+
+def _instruments(installation: Installation, seed: int) -> Iterator[Instrument]:
+    """All that is no Modbus slave: sensors on other lines, radio modules, LoRaWAN devices."""
+    for line in installation.lines:
+        if line.kind in RADIO_LINES:
+            yield Instrument(line.name, line.kind, (), model="a radio module", seed=seed)
+        for sensor in line.sensors:
+            yield Instrument(sensor.name, line.kind, lines.MEASURED[line.kind], seed=seed)
+    for device in installation.lorawan:
+        missing = device.model in lorawan.WITH_MISSING
+        measured = lorawan.measured(device.model)
+        yield Instrument(device.name, "lorawan", measured, missing=missing, model=device.model, seed=seed)

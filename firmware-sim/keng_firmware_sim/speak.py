@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from keng_firmware_sim.installation import LineSpec
+from keng_firmware_sim.faults import Kind, Read
+from keng_firmware_sim.installation import RADIO_LINES, LineSpec
 from keng_firmware_sim.lines import LineSensor, Rak3172
 from keng_firmware_sim.ports import Port
 from keng_firmware_sim.simulation import Simulation
@@ -25,14 +27,23 @@ class Speaker:
         self._simulation = simulation
         self._tell = tell
         self._module = Rak3172()
+        self._greeting = b""  # what the module says once it is up again
         self._rest = b""
         self._sensors = {one.name: LineSensor(one.address, bytes.fromhex(one.key)) for one in spec.sensors}
+        for name, sensor in self._sensors.items():
+            simulation.instruments[name].rebooted = sensor.reboot
+        if spec.kind == "rak3172":
+            simulation.instruments[spec.name].rebooted = self._reboot
+
+    def _reboot(self) -> None:
+        self._greeting = self._module.reboot()
 
     def hear(self, data: bytes, baud: int | None = None) -> None:
         """What came over the port; its speed is the port's affair."""
         now_s = asyncio.get_running_loop().time()
         if self.spec.kind == "rak3172":
-            self._send("", self._module.hear(data))
+            if self._module_is_up(now_s):
+                self.port.send(self._module.hear(data))
         elif self.spec.kind == "sdi12":
             self._rest = (self._rest + data)[-64:]
             while b"!" in self._rest:
@@ -40,23 +51,38 @@ class Speaker:
                 text = command.decode("ascii", "replace").strip("\x00\r\n ") + "!"
                 for name, sensor in self._sensors.items():
                     asked = f"{sensor.address}!" if text == "?!" else text
-                    self._send(name, sensor.sdi12(asked, now_s, self._simulation.read(name, now_s)))
+                    self._say(name, now_s, partial(sensor.sdi12, asked, now_s))
 
     async def speak(self) -> None:
         """Until cancelled; SDI-12 sensors speak only when they are asked."""
         while self.spec.kind != "sdi12":
             await asyncio.sleep(self.spec.interval_s)
             now_s, wall_s = asyncio.get_running_loop().time(), now_ms() // 1000
+            up = self._module_is_up(now_s)
             for name, sensor in self._sensors.items():
-                read = self._simulation.read(name, now_s)
                 if self.spec.kind == "text":
-                    self._send(name, sensor.text(read))
+                    self._say(name, now_s, sensor.text)
                 else:
-                    frame = sensor.frame(wall_s, read)
-                    self._send(name, frame if self.spec.kind == "e22" else self._module.air(frame))
+                    self._say(name, now_s, partial(sensor.frame, wall_s), up)
 
-    def _send(self, name: str, data: bytes) -> None:
-        if data:
+    def _say(self, name: str, now_s: float, speak: Callable[[Read], bytes], up: bool = True) -> None:
+        instrument = self._simulation.instruments[name]
+        data, faults = instrument.say(now_s, self._simulation.read(name, now_s), speak)
+        if data and self.spec.kind == "rak3172":
+            data = self._module.air(data)
+        if data and up:
             self.port.send(data)
-            if name:
-                self._tell({"wall_ms": now_ms(), "line": self.spec.name, "name": name, "data": data.hex()})
+            fault = ",".join(faults) or None
+            self._tell({"wall_ms": now_ms(), "line": self.spec.name, "name": name, "data": data.hex(), "fault": fault})
+
+    def _module_is_up(self, now_s: float) -> bool:
+        """Whether the radio, if the line has one, works; it says when it has just started."""
+        if self.spec.kind not in RADIO_LINES:
+            return True
+        module = self._simulation.instruments[self.spec.name]
+        if {Kind.SILENCE, Kind.REBOOT} & module.faults(now_s).keys():
+            return False
+        greeting, self._greeting = self._greeting, b""
+        if greeting:
+            self.port.send(greeting)
+        return True

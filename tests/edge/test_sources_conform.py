@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import pytest
 
@@ -27,12 +29,15 @@ from keng_edge.sources.serialport import SerialPort
 from keng_edge.sources.source import Failure, Health, Sensor, Source
 from keng_edge.sources.text import TextBus
 from keng_edge.sources.textlines import TextProfile, TextQuantity
+from keng_firmware_sim.faults import Kind, Order, Read
+from keng_firmware_sim.instrument import Instrument
+from keng_firmware_sim.lines import LineSensor, Rak3172
 from keng_runtime.clock import now_ms
 from tests.support.modbus_slave import ModbusSlaves
 from tests.support.processes import until
-from tests.support.radio import KEY, frame, payload, rak
+from tests.support.radio import KEY
 from tests.support.rigs import LorawanRig, MachineRig, ModbusTcpRig
-from tests.support.twin import Twin, nmea, sdi12_crc
+from tests.support.twin import Twin, nmea
 
 
 class Rig(Protocol):
@@ -76,22 +81,32 @@ class ModbusRig:
 
 
 class TwinRig:
-    """Sensors that are simulated by a twin; a subclass says what they say."""
+    """Sensors of the simulator behind a twin, with the simulator's faults; a subclass says what they say."""
 
     slaves: Twin
+    kind = "text"
+    values: ClassVar = {"good": 536.0, "other": 42.0}
 
     def __init__(self) -> None:
         self.health = Health(["good", "other"])
-        self.silent = self.damaged = ""
+        self._instruments = {name: Instrument(name, self.kind, ("level",)) for name in self.values}
+
+    def _say(self, name: str, speak: Callable[[Read], bytes]) -> bytes:
+        true = lambda quantity: self.values[name] if quantity == "level" else 0.0  # noqa: E731
+        return self._instruments[name].say(time.monotonic(), true, speak).data
+
+    def _order(self, name: str, kind: Kind) -> None:
+        self._instruments[name].order(Order(kind=kind), time.monotonic(), lambda quantity: 0.0)
 
     def silence(self, sensor: str) -> None:
-        self.silent = sensor
+        self._order(sensor, Kind.SILENCE)
 
     def damage(self, sensor: str) -> None:
-        self.damaged = sensor
+        self._order(sensor, Kind.CRC)
 
     def mend(self) -> None:
-        self.silent = self.damaged = ""
+        for instrument in self._instruments.values():
+            instrument.clear()
 
     def unplug(self) -> None:
         self.slaves.pull_out()
@@ -117,48 +132,39 @@ class TextRig(TwinRig):
                     quantities={"value": TextQuantity(field=1, unit="1")},
                 ),
             )
-            for name in ("good", "other")
+            for name in self.values
         ]
         self.source: Source = TextBus(SerialPort(str(self.slaves.port), 9600), pair, self.health, 0.4)
 
     def _talk(self) -> bytes:
-        said = b""
-        for name, value in (("good", 536), ("other", 42)):
-            line = nmea(f"{name.upper()},{value}")
-            if name == self.damaged:
-                line = line.replace(b",", b",9")
-            said += b"" if name == self.silent else line
-        return said
+        return b"".join(self._say(name, partial(self._line, name)) for name in self.values)
+
+    def _line(self, name: str, read: Read) -> bytes:
+        return nmea(f"{name.upper()},{read('level'):g}")  # the simulator's own line does not say of whom it is
 
 
 class Sdi12Rig(TwinRig):
+    kind = "sdi12"
+    command = "CC"
+
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self.slaves = Twin(folder / "sdi12", hear=self._hear)
         profile = Sdi12Profile(
-            kind="sdi12", model="x", command=self.command, quantities={"value": Sdi12Quantity(value=2, unit="1")}
+            kind="sdi12", model="x", command=self.command, quantities={"value": Sdi12Quantity(value=1, unit="1")}
         )
-        pair = [Sensor("good", "0", 0.1, profile), Sensor("other", "b", 0.1, profile)]
+        self._sensors = {
+            name: LineSensor(address, KEY, measuring_s=0) for name, address in (("good", "0"), ("other", "b"))
+        }
+        pair = [Sensor(name, sensor.address, 0.1, profile) for name, sensor in self._sensors.items()]
         line = Sdi12Line(str(self.slaves.port), 9600, "N", timeout_s=0.15)
         self.source: Source = Sdi12Bus(line, pair, self.health)
 
-    command = "CC"
-
     def _hear(self, data: bytes) -> bytes:
-        command = data.lstrip(b"\x00").decode()
-        address = command[0]
-        name, value = {"0": ("good", "+536"), "b": ("other", "+42.0")}[address]
-        if name == self.silent:
-            return b""
-        if command[1:] == f"{self.command}!":
-            return f"{address}000{'02' if self.command[0] == 'C' else '2'}\r\n".encode()
-        if command[1:] not in ("D0!", "D1!"):
-            return b""
-        body = f"{address}{'-1.5' if command[2] == '0' else value}".encode()  # one value in each answer
-        tail = sdi12_crc(body) if "C" in self.command[1:] else b""
-        if name == self.damaged:
-            body = body[:-1] + b"~"
-        return body + tail + b"\r\n"
+        command, now_s = data.lstrip(b"\x00").decode(), time.monotonic()
+        return b"".join(
+            self._say(name, partial(sensor.sdi12, command, now_s)) for name, sensor in self._sensors.items()
+        )
 
 
 class Sdi12PlainRig(Sdi12Rig):
@@ -168,14 +174,16 @@ class Sdi12PlainRig(Sdi12Rig):
 class RadioRig(TwinRig):
     """Two nodes in the air; each sends its value again and again."""
 
-    nodes = (("good", 17, 536), ("other", 18, 42))
+    kind = "e22"
+    values: ClassVar = {"good": 0.536, "other": 0.042}
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        self.sequence = 1 << 16
-        profile = RadioProfile(kind="radio", model="x", quantities={"value": RadioQuantity(channel=1, unit="1")})
+        quantities = {"value": RadioQuantity(channel=1, unit="1"), "rain": RadioQuantity(channel=2, unit="1")}
+        profile = RadioProfile(kind="radio", model="x", quantities=quantities)
         self.memory = Sequences(folder / "sequences.json")
-        sensors = [Sensor(name, node, 0.1, profile) for name, node, _ in self.nodes]
+        self._nodes = {name: LineSensor(address, KEY, 1 << 16) for name, address in (("good", "17"), ("other", "18"))}
+        sensors = [Sensor(name, int(node.address), 0.1, profile) for name, node in self._nodes.items()]
         receiver = Receiver([Node(sensor, KEY) for sensor in sensors], self.memory)
         self.source: Source = self._source(folder, sensors, receiver)
 
@@ -185,33 +193,31 @@ class RadioRig(TwinRig):
         return E22Bus(port, sensors, self.health, receiver, self.memory, 0.4)
 
     def _talk(self) -> bytes:
-        self.sequence += 1
-        said = b""
-        for name, node, value in self.nodes:
-            sent = frame(node, self.sequence, payload(value))
-            if name == self.damaged:
-                sent = sent[:12] + bytes([sent[12] ^ 1]) + sent[13:]
-            said += b"" if name == self.silent else self._air(sent)
-        return said
+        sent = [self._say(name, partial(node.frame, 0)) for name, node in self._nodes.items()]  # they have no clock
+        return b"".join(self._air(one) for one in sent if one)
 
     def _air(self, sent: bytes) -> bytes:
         return sent
 
 
 class RakRig(RadioRig):
+    kind = "rak3172"
+
     def _source(self, folder: Path, sensors: list[Sensor[RadioProfile]], receiver: Receiver) -> Source:
-        self.slaves = Twin(folder / "rak", talk=self._talk, hear=rak(mode="1"))
+        self._module = Rak3172()
+        self.slaves = Twin(folder / "rak", talk=self._talk, hear=self._module.hear)
         bus = Rak3172Bus(SerialPort(str(self.slaves.port), 115200), sensors, self.health, receiver, self.memory, 0.4)
         bus.p2p = "923200000:9:125:0:8:14"
         return bus
 
     def _air(self, sent: bytes) -> bytes:
-        return f"+EVT:RXP2P:-87:5:{sent.hex()}\r\n".encode()
+        return self._module.air(sent)
 
 
 class RakOldRig(RakRig):
     def _air(self, sent: bytes) -> bytes:
-        return f"+EVT:RXP2P, RSSI -87, SNR 5\r\n+EVT:{sent.hex()}\r\n".encode()
+        said = super()._air(sent)
+        return f"+EVT:RXP2P, RSSI -87, SNR 5\r\n+EVT:{sent.hex()}\r\n".encode() if said else said
 
 
 @pytest.fixture(

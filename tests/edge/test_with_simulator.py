@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
+from keng_edge.pipeline.pipeline import Sample
+from keng_edge.plan import plan
+from keng_edge.settings import EdgeSettings
+from keng_edge.sources.kinds import KINDS
+from keng_edge.sources.source import Health
 from keng_firmware_sim import orders
 from keng_firmware_sim.faults import Kind
 from tests.support.broker import RunningBroker
 from tests.support.edge import IngestInATest, bus, ingest, outbox, slave, start_edge
 from tests.support.processes import until
+from tests.support.radio import KEY
 from tests.support.simulator import Simulator
 
 pytestmark = pytest.mark.system
@@ -74,3 +81,24 @@ async def test_every_intact_answer_of_every_sensor_reaches_ingest_once_and_no_br
             assert len(sent) >= len(values) - 1, "but for one that was on its way at the end"
             assert len(sent) == ledger[SERIES[quantity]]
         assert any(line["fault"] for line in simulator.journal())
+
+
+async def test_a_radio_that_was_rebooted_is_told_to_listen_again(tmp_path: Path) -> None:
+    (tmp_path / "radio").mkdir()
+    (tmp_path / "radio" / "18.key").write_text(KEY.hex())
+    with Simulator(tmp_path / "ports", "--installation", "duong-khac") as simulator:
+        node = {"id": "nut-18", "profile": "keng-node", "address": 18, "station": "cong", "interval_s": 1.0}
+        line = {"id": "rak", "kind": "rak3172", "port": simulator.port("rak"), "baud": 115200, "slaves": [node]}
+        settings = EdgeSettings(buses=[line], state=tmp_path, broker={"credentials": tmp_path})
+        health, samples = Health(["nut-18"]), list[Sample]()
+        task = asyncio.create_task(KINDS["rak3172"].load().source(plan(settings).lines[0], health).run(samples.append))
+        try:
+            await until(lambda: samples)
+            simulator.order(orders.Fault(slave="rak", kind=Kind.REBOOT, for_s=0.5))
+            await until(lambda: health.report()[0].error == "the radio was reset")
+            samples.clear()
+            await until(lambda: samples)
+            assert health.report()[0].ok
+        finally:
+            task.cancel()
+            await asyncio.wait([task])

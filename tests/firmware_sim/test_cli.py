@@ -64,7 +64,7 @@ def test_the_scenario_begins_on_order(simulator: Simulator) -> None:
     [
         ("river-level", "which fault?; say silence, crc, stuck, spike, missing, reboot or off"),
         ("river-level lame", "there is no fault 'lame'; say silence, crc, stuck, spike, missing, reboot or off"),
-        ("nobody silence", "there is no slave 'nobody'; take one of air, rain, river-level, soil"),
+        ("nobody silence", "there is no sensor 'nobody'; take one of air, rain, river-level, soil"),
         ("rain silence --for 3", "--for: '3' is no duration; write for example 500ms, 5s, 2m or 1h"),
         ("rain silence --add 3", "--add has no meaning with silence; leave it away"),
         ("rain spike", "spike: how much?; say --add, in the quantity's unit"),

@@ -184,7 +184,7 @@ def test_what_is_no_order_is_answered_and_the_next_one_works(simulator: Simulato
         connection.sendall(b'nonsense\n{"do": "off", "slave": "nobody"}\n{"do": "faults"}\n')
         replies = [json.loads(line) for _, line in zip(range(3), connection.makefile("rb"), strict=False)]
     assert [reply["ok"] for reply in replies] == [False, False, True]
-    assert "there is no slave 'nobody'" in replies[1]["error"]
+    assert "there is no sensor 'nobody'" in replies[1]["error"]
     with pytest.raises(Problem, match="there is no quantity 'happiness'"):
         simulator.order(orders.Hold(quantity="happiness", value=1))
 

@@ -166,7 +166,7 @@ def test_what_is_no_order_is_refused(line: bytes) -> None:
 
 
 def test_an_order_for_nobody_names_those_who_are_there() -> None:
-    with pytest.raises(Problem, match="there is no slave 'river'; take one of air, rain, river-level, soil"):
+    with pytest.raises(Problem, match="there is no sensor 'river'; take one of air, rain, river-level, soil"):
         simulation().obey(orders.Off(slave="river"), 0.0)
 
 
@@ -178,7 +178,7 @@ def test_an_installation_is_checked() -> None:
         Installation.model_validate(
             plan({"address": 1, "name": "a", "model": "QDY30A"}, {"address": 1, "name": "b", "model": "QDY30A"})
         )
-    with pytest.raises(ValueError, match="slave a is there twice"):
+    with pytest.raises(ValueError, match="sensor a is there twice"):
         Installation.model_validate(
             plan({"address": 1, "name": "a", "model": "QDY30A"}, {"address": 2, "name": "a", "model": "QDY30A"})
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Self
 
@@ -12,6 +13,9 @@ from keng_edge.sources.modbus import ModbusBus, Slave
 from keng_edge.sources.modbus_tcp import TcpLine
 from keng_edge.sources.profiles import Profile, Quantity
 from keng_edge.sources.source import Health, Sensor, Source
+from keng_firmware_sim import lorawan
+from keng_firmware_sim.faults import Kind, Order, Read
+from keng_firmware_sim.instrument import Instrument
 from keng_runtime.clock import now_ms
 from keng_runtime.mqtt import Guest
 from tests.support.feeds import ModbusTcpServer, PlainBroker, Publisher, event
@@ -56,12 +60,17 @@ class ModbusTcpRig:
 
 
 EUIS = {"good": "a84041f15612c0de", "other": "24e124713b456789"}
+FAR = {"good": 0.536, "other": 0.042}
+
+
+def udl(read: Read) -> bytes:
+    return lorawan.payload("em500-udl", read)[0]
 
 
 class LorawanRig:
     def __init__(self, folder: Path) -> None:
         self._broker = PlainBroker(folder)
-        self._said = {"good": bytes.fromhex("03 82 18 02"), "other": bytes.fromhex("03 82 2A 00")}
+        self._instruments = {name: Instrument(name, "lorawan", ("distance",)) for name in EUIS}
         quantities = {"value": Field_(field="distance", unit="1")}
         profile = LorawanProfile(model="x", payload="em500-udl", quantities=quantities)
         self.health = Health(["good", "other"])
@@ -73,18 +82,22 @@ class LorawanRig:
     def _events(self) -> list[tuple[str, bytes]]:
         return [
             (f"application/1/device/{EUIS[name]}/event/up", event(EUIS[name], data, now_ms()))
-            for name, data in self._said.items()
-            if data
+            for name, instrument in self._instruments.items()
+            if (data := instrument.say(time.monotonic(), lambda _, name=name: FAR[name], udl).data)  # type: ignore[misc]
         ]
 
+    def _order(self, sensor: str, kind: Kind) -> None:
+        self._instruments[sensor].order(Order(kind=kind), time.monotonic(), lambda quantity: 0.0)
+
     def silence(self, sensor: str) -> None:
-        self._said[sensor] = b""
+        self._order(sensor, Kind.SILENCE)
 
     def damage(self, sensor: str) -> None:
-        self._said[sensor] = bytes.fromhex("03 99 2A 00")
+        self._order(sensor, Kind.CRC)
 
     def mend(self) -> None:
-        self._said["other"] = bytes.fromhex("03 82 2A 00")
+        for instrument in self._instruments.values():
+            instrument.clear()
 
     def unplug(self) -> None:
         self._broker.pull_out()
