@@ -80,30 +80,36 @@ class Desk:
     def __init__(self, teller: Teller, database: Database) -> None:
         self._teller = teller
         self._database = database
-        self._talks = 0
+        self._talks: set[asyncio.Task[None]] = set()
 
     async def serve(self, listening: socket.socket) -> None:
-        """Until cancelled."""
+        """Until cancelled; who still waits for an answer is sent away then."""
         server = await asyncio.start_unix_server(self._talk, sock=listening, limit=MAX_REQUEST_BYTES)
-        async with server:
-            await server.serve_forever()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            server.close()
+            for talk in self._talks:
+                talk.cancel()
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._talks += 1
+        talk = asyncio.current_task()
+        assert talk is not None
+        self._talks.add(talk)
         try:
             async with aclosing(self._answer(reader, _peer(writer))) as lines:
                 async for line in lines:
                     writer.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
                     await writer.drain()
-        except ConnectionError:
-            pass  # whoever asked has gone; what was ordered is recorded all the same
+        except (ConnectionError, asyncio.CancelledError):
+            pass  # one of the two ends has gone; what was ordered is recorded all the same
         finally:
-            self._talks -= 1
+            self._talks.discard(talk)
             writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader, by: str) -> AsyncGenerator[dict[str, Any], None]:
         try:
-            if self._talks > MAX_TALKS:
+            if len(self._talks) > MAX_TALKS:
                 raise Problem("too many speak to the console at once", where="console", todo="try again")
             request = await _request(reader)
             if isinstance(request, Tell):

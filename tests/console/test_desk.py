@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from keng_console.cli import cli
 from keng_console.desk import listen
 from keng_contracts.commands import Audience, EdgeCommand, Restart
 from keng_contracts.errors import Problem
@@ -40,6 +42,14 @@ def console(broker: RunningBroker, tmp_path: Path) -> Iterator[RunningConsole]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def village(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningBroker, RunningConsole]]:
+    """A broker and a console for tests that leave them as they are."""
+    folder = tmp_path_factory.mktemp("village")
+    with RunningBroker() as one, running_console(one, folder) as running:
+        yield one, running
+
+
 async def keng(console: RunningConsole, *words: str) -> subprocess.CompletedProcess[str]:
     line = [command("keng-console"), *words, "--settings", console.folder / "console.toml"]
     return await asyncio.to_thread(subprocess.run, line, capture_output=True, text=True, check=False, timeout=60)
@@ -57,6 +67,7 @@ class Node:
     def __init__(self, link: Link) -> None:
         self.link = link
         self.commands: list[EdgeCommand] = []
+        self.listens = asyncio.Event()
         self.answer: Callable[[EdgeCommand], EdgeStatus | None] = lambda command: online(reply(command, "done it"))
 
     async def say(self, status: EdgeStatus) -> None:
@@ -66,6 +77,7 @@ class Node:
     async def run(self) -> None:
         await self.link.subscribe(str(Topic(COMMUNE, Kind.EDGE, NODE, Channel.COMMAND)))
         await self.say(online())
+        self.listens.set()
         async for message in self.link.messages():
             payload, key = self.link.credentials.trust().verify(message.payload)
             command = EdgeCommand.model_validate_json(payload)
@@ -89,6 +101,7 @@ async def node(broker: RunningBroker, console: RunningConsole) -> AsyncIterator[
     async with Link(broker.settings(NODE)) as link:
         one = Node(link)
         task = asyncio.create_task(one.run())
+        await one.listens.wait()
         await until(lambda: console.overview()["nodes"][0]["state"] == "online")
         yield one
         task.cancel()
@@ -118,18 +131,18 @@ async def test_who_told_what_and_the_answer_are_kept_and_shown(broker: RunningBr
             assert [row["stands"] for row in listed] == ["done", "failed", "done"]
 
 
-async def test_a_refusal_is_the_answer_of_the_command_that_waits(
-    broker: RunningBroker, console: RunningConsole
-) -> None:
+async def test_a_refusal_is_the_answer_of_the_command_that_waits(village: tuple[RunningBroker, RunningConsole]) -> None:
+    broker, console = village
     async with node(broker, console) as one:
         one.answer = lambda command: online(EdgeReply(ok=False, detail="refused: expired", at_ms=now_ms()))
         refused = await keng(console, "tell", NODE, "identify")
         assert refused.returncode == 1
         assert "bị từ chối: lệnh đã hết hạn, hãy so đồng hồ hai máy (expired)" in refused.stdout
-        assert console.overview()["nodes"][0]["refused"] == 1
+        await until(lambda: console.overview()["nodes"][0]["refused"] == 1)
 
 
-async def test_a_restarted_node_is_awaited(broker: RunningBroker, console: RunningConsole) -> None:
+async def test_a_restarted_node_is_awaited(village: tuple[RunningBroker, RunningConsole]) -> None:
+    broker, console = village
     async with node(broker, console) as one:
 
         def ends(command: EdgeCommand) -> EdgeStatus:
@@ -150,8 +163,9 @@ async def test_a_restarted_node_is_awaited(broker: RunningBroker, console: Runni
 
 
 async def test_silence_is_said_and_one_command_at_a_time_is_enough(
-    broker: RunningBroker, console: RunningConsole
+    village: tuple[RunningBroker, RunningConsole],
 ) -> None:
+    broker, console = village
     async with node(broker, console) as one:
         one.answer = lambda command: None
         telling = asyncio.create_task(keng(console, "tell", NODE, "identify", "--wait", "3"))
@@ -162,6 +176,19 @@ async def test_silence_is_said_and_one_command_at_a_time_is_enough(
         assert silent.returncode == 1 and "Quá giờ mà chưa có trả lời" in silent.stdout
         assert "nothing is sent again by itself" in silent.stdout
         assert len(one.commands) == 1
+
+
+async def test_a_console_that_is_stopped_sends_away_who_waits(broker: RunningBroker, console: RunningConsole) -> None:
+    async with node(broker, console) as one:
+        one.answer = lambda command: None
+        telling = asyncio.create_task(keng(console, "tell", NODE, "identify", "--wait", "600"))
+        await until(lambda: one.commands)
+        assert await asyncio.to_thread(console.process.stop) == 0
+        left = await telling
+        assert left.returncode == 2 and "the console ended before it had answered" in left.stderr
+        assert "Traceback" not in console.process.text()
+        gone = await keng(console, "told")
+        assert gone.returncode == 2 and "no console runs with this state folder" in gone.stderr
 
 
 async def test_nothing_is_sent_where_nobody_would_hear_it(broker: RunningBroker, console: RunningConsole) -> None:
@@ -187,14 +214,13 @@ async def test_nothing_is_sent_where_nobody_would_hear_it(broker: RunningBroker,
         (("tell", NODE, "interval", "mua", "0"), "interval_s:"),
     ],
 )
-async def test_what_can_not_be_meant_is_told_before_it_is_sent(
-    console: RunningConsole, words: tuple[str, ...], said: str
-) -> None:
-    done = await keng(console, *words)
-    assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
+def test_what_can_not_be_meant_is_told_before_it_is_sent(words: tuple[str, ...], said: str) -> None:
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 2 and said in done.output
 
 
-async def test_rubbish_at_the_socket_stops_nothing(console: RunningConsole) -> None:
+async def test_rubbish_at_the_socket_stops_nothing(village: tuple[RunningBroker, RunningConsole]) -> None:
+    _, console = village
     for rubbish in (b"\n", b"\xff\xfe\n", b"{}\n", b'{"do": "tell"}\n', b"x" * 100_000, b""):
         with socket.socket(socket.AF_UNIX) as link:
             link.connect(str(console.folder / "console" / "console.sock"))
