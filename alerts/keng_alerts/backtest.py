@@ -14,11 +14,12 @@ from datetime import date
 from math import isfinite, nan
 from typing import Any, NamedTuple
 
-from keng_alerts.decide import Gauge, gauges
+from keng_alerts.engine import Step as Done
 from keng_alerts.engine import Watch
 from keng_alerts.forecast import HORIZON_H, HOUR_MS
+from keng_alerts.gauges import Gauge, gauges
 from keng_alerts.truth import Event, Hindsight, Sample, Step, compare, is_confirmed
-from keng_contracts.alerts import AlertDocument
+from keng_contracts.commands import Play
 from keng_contracts.errors import Problem
 from keng_contracts.registry import Authority, AuthorityMode, Registry
 from keng_contracts.telemetry import EARLIEST_MS, Flag, Reading
@@ -32,7 +33,10 @@ _CALENDAR_MS = 28 * 1461 // 4 * 86_400_000
 
 
 class Siren(NamedTuple):
+    """``raised_ms`` is the time of the sample that it rests on: people may have had time to decline."""
+
     time_ms: int
+    raised_ms: int
     level: int
     play: str
 
@@ -105,6 +109,13 @@ def rehearse(gauge: Gauge, interval_s: float, first: date) -> tuple[Gauge, list[
             for t in sorted({t.level for t in registry.thresholds if t.sensor == sensor.id})
         ]
         registry = registry.model_copy(update={"authority": [*registry.authority, *rows]})
+    if any(a.sensor == sensor.id and (a.second or a.delegation) for a in registry.authority):
+        notes.append("delegations are taken to be in force, and second sources to agree")
+        rows = [
+            a.model_copy(update={"second": None, "delegation": None, "delegated_by": a.delegated_by or "backtest"})
+            for a in registry.authority
+        ]
+        registry = registry.model_copy(update={"authority": rows})
     return replace(gauge, sensor=sensor, registry=registry), notes
 
 
@@ -122,14 +133,13 @@ def replay(
     hindsight = Hindsight(watch.rule, limits.spike)
     marked = None if labels is None else [Event(level, start, end) for level, start, end in labels]
     waiting = list(marked or ())
-    document: AlertDocument | None = None
     heard_ms = newest_ms = tried = shift_ms = 0
     for index, (time_ms, value) in enumerate(samples):
         if not index:
             shift_ms = -(min(0, time_ms - EARLIEST_MS) // _CALENDAR_MS) * _CALENDAR_MS
         engine_ms = time_ms + shift_ms
         heard_ms = max(heard_ms, engine_ms)
-        taken = watch.take(Reading("", engine_ms, value, gauge.sensor.unit), document, engine_ms, heard_ms)
+        taken = watch.take(Reading("", engine_ms, value, gauge.sensor.unit), engine_ms, heard_ms)
         result.flags[taken.verdict.test or "good"] += 1
         possible = taken.verdict.flag is Flag.GOOD or taken.verdict.flag is Flag.SUSPECT
         result.times.append(time_ms)
@@ -152,14 +162,21 @@ def replay(
                 assert expected is not None and earliest is not None
                 result.expected.append(Expected(tried, time_ms, found.level, expected, earliest, latest))
         if taken.change is not None:
-            document = taken.document
             result.steps.append(Step(index, time_ms, taken.change.before, taken.change.after))
             result.values.append(taken.change.value)
-            if taken.order is not None:
-                result.sirens.append(Siren(time_ms, taken.change.after, taken.order.play.play))
+        done = list(taken.steps)
+        if watch.desk.response.questions:
+            done += watch.mind(heard_ms, able=False)
+        result.sirens += [Siren(time_ms, cause_ms - shift_ms, level, name) for name, level, cause_ms in _sounded(done)]
     result.thresholds = watch.thresholds(heard_ms)
     result.events = hindsight.end(result.thresholds) if marked is None else marked
     return result
+
+
+def _sounded(done: Iterable[Done]) -> set[tuple[str, int, int]]:
+    """The plays that were ordered, whatever the zones: their names, levels, and the samples that they rest on."""
+    plays = [send.action for step in done for send in step.sends if isinstance(send.action, Play)]
+    return {(p.play, p.rank, p.cause.measured_ms) for p in plays if p.cause is not None}
 
 
 def report(result: Replay) -> dict[str, Any]:
@@ -167,7 +184,7 @@ def report(result: Replay) -> dict[str, Any]:
     unexplained = compare(result.events, result.steps)
     hits = [event for event in result.events if event.reached >= 0]
     missed = len(result.events) - len(hits)
-    sounded = {siren.time_ms for siren in result.sirens}
+    sounded = {siren.raised_ms for siren in result.sirens}
     delays = [event.delay for event in hits if event.delay is not None]
     return {
         "gauge": result.gauge.sensor.id,

@@ -1,216 +1,288 @@
-"""From a change of level to what follows: the alert document and, where the authority mode says so, an order.
+"""What follows from a change of level and from time that passes: questions, orders, the alert's life. Pure.
 
-Pure. One play for a gauge, a level and an episode: its name says all three, and a loudspeaker plays no name twice.
+One play for a gauge, a level and an episode: its name says all three. A level that is reached is ruled by
+:mod:`authority`; when several are reached at once, each is, from the highest down, and where a higher one sounds the
+lower ones are mute. Nothing is repeated, and no question stays open, for a level that is no longer in force.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from zoneinfo import ZoneInfo
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from keng_alerts import texts
-from keng_alerts.hazard import Change, State, Transition
-from keng_contracts.alerts import AlertDocument, Delivery, Hazard
-from keng_contracts.commands import Cause, Item, Play, Priority, Refusal, Siren, Speech
-from keng_contracts.derived import SPECS, DerivedKind
-from keng_contracts.playback import PlaybackEvent, What
-from keng_contracts.registry import Authority, AuthorityMode, Registry, Sensor, Station
-from keng_signals.physics import water_level_m
+from keng_alerts import authority, delivery, life, plays
+from keng_alerts.authority import Circumstances, Ruling, Verdict
+from keng_alerts.gauges import Gauge, gauges, local_day
+from keng_alerts.hazard import Transition
+from keng_alerts.response import Evidence, Next, Ordered, Response, Scene, Send
+from keng_contracts.alerts import Question, Why
+from keng_contracts.commands import Play, Stop
+from keng_contracts.playback import PlaybackEvent
+from keng_contracts.registry import SirenPattern
 
-#: A first sample softer than this, in dBFS, is no proof that anybody heard it.
-AUDIBLE_DBFS = -50.0
+__all__ = ["Evidence", "Gauge", "fresh", "gauges", "heard", "local_day", "lowered", "raised", "tick"]
 
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """The reading that brought a change about, and when it passed each place (ms since 1970 UTC)."""
-
-    measured_ms: int
-    made_ms: int
-    heard_ms: int
+#: A drill ends by itself after so long.
+DRILL_MS = 30 * 60_000
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
-    """A play for the loudspeakers of some zones, and by whose authority."""
-
-    zones: tuple[str, ...]
-    play: Play
-    delegated_by: str
-
-
-@dataclass(frozen=True, slots=True)
-class Gauge:
-    """A sensor with thresholds, and what the registry says around it.
-
-    A gauge that hears the distance to the water has ``above_datum_m``, how high its sensor hangs above the datum, and
-    ``to_m``, the factor from its readings' unit into metres; ``sensor`` is then the water level made of it.
-    """
-
-    sensor: Sensor
-    station: Station
-    registry: Registry
-    above_datum_m: float | None = None
-    to_m: float = 1.0
-
-    @property
-    def alert_id(self) -> str:
-        return self.sensor.id.replace("/", "-")
-
-    def level(self, value: float) -> float:
-        """The level that a reading means, in the thresholds' unit."""
-        return value if self.above_datum_m is None else water_level_m(value * self.to_m, self.above_datum_m)
-
-    def thresholds(self, at_ms: int) -> dict[int, float]:
-        """Thresholds by level that hold at a time, by the commune's calendar."""
-        day = local_day(at_ms, self.registry)
-        return {level: row.value for level, row in self.registry.thresholds_of(self.sensor.id, day).items()}
-
-    def authority(self, level: int) -> Authority | None:
-        rows = (a for a in self.registry.authority if a.sensor == self.sensor.id and a.level == level)
-        return next(rows, None)
-
-    def loudspeakers(self, zones: tuple[str, ...]) -> list[str]:
-        return [s.id for s in self.registry.speakers if set(s.zones) & set(zones)]
-
-
-def gauges(registry: Registry) -> dict[str, Gauge]:
-    """Every sensor with a threshold, its own or that of the water level made of it, by the full series it reports."""
-    stations = {station.id: station for station in registry.stations}
-    sensors = {sensor.id: sensor for sensor in registry.sensors}
-    found: dict[str, Gauge] = {}
-    for id_ in sorted({threshold.sensor for threshold in registry.thresholds}):
-        sensor, station = sensors.get(id_), stations[id_.split("/")[0]]
-        if sensor is not None:
-            found[registry.series(sensor)] = Gauge(sensor, station, registry)
-    for derived in registry.derived:
-        if derived.kind is DerivedKind.WATER_LEVEL and any(t.sensor == derived.id for t in registry.thresholds):
-            heard = sensors[derived.inputs["distance"]]
-            made = heard.model_copy(
-                update={"id": derived.id, "name": derived.name, "unit": derived.unit, "decimals": derived.decimals}
-            )
-            found[registry.series(heard)] = Gauge(
-                made,
-                stations[derived.id.split("/")[0]],
-                registry,
-                derived.parameters["sensor_above_datum_m"],
-                SPECS[derived.kind].inputs["distance"][heard.unit],
-            )
-    return found
-
-
-def local_day(at_ms: int, registry: Registry) -> date:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(ZoneInfo(registry.commune.timezone)).date()
-
-
-def decide(
-    gauge: Gauge, state: State, change: Transition, before: AlertDocument | None, evidence: Evidence, now_ms: int
-) -> tuple[AlertDocument, Order | None]:
-    """The alert after a change of level, and the order that follows from it, if any.
-
-    No order follows from lowering, from a sample that was old when it was heard, or from a level that the registry
-    leaves to people.
-    """
-    threshold = gauge.thresholds(change.time_ms).get(change.after)
-    authority = gauge.authority(change.after)
-    order = None
-    if change.change is Change.RAISED and authority is not None and authority.mode is AuthorityMode.AUTO:
-        age_ms = evidence.heard_ms - evidence.measured_ms
-        late = age_ms > gauge.registry.hazard_rule_of(gauge.sensor.id).late_after_s * 1000
-        if not late and authority.zones:
-            play = _play(gauge, state, change, authority, evidence, now_ms)
-            order = Order(tuple(authority.zones), play, authority.delegated_by)
-    new_episode = before is None or before.episode != state.episode
-    document = AlertDocument(
-        id=gauge.alert_id,
-        version=before.version + 1 if before else 1,
-        commune=gauge.registry.commune.id,
-        sensor=gauge.sensor.id,
-        station=gauge.station.id,
-        episode=state.episode,
-        level=state.level,
-        peak_level=state.peak_level,
-        official=bool(gauge.station.official),
-        exercise=gauge.registry.commune.exercise,
-        hazard=Hazard.RAISED if state.level else Hazard.CLEARED,
-        mode=authority.mode if authority else AuthorityMode.MANUAL,
-        value=change.value,
-        unit=gauge.sensor.unit,
-        threshold=threshold,
-        raised_ms=change.time_ms if new_episode or before is None else before.raised_ms,
-        updated_ms=change.time_ms,
-        cleared_ms=None if state.level else change.time_ms,
-        headline=texts.headline(state.level, gauge.station, gauge.sensor, change.value, threshold),
-        headline_en=texts.headline_en(state.level, gauge.station, gauge.sensor, change.value, threshold),
-        play=order.play.play if order else "",
-        deliveries=dict.fromkeys(gauge.loudspeakers(order.zones), Delivery.PENDING) if order else {},
+def raised(
+    scene: Scene, response: Response, change: Transition, episode: int, evidence: Evidence, samples: Sequence[object]
+) -> Next:
+    """A level was reached; ``samples`` are those it rests on, as (ms, level)."""
+    if episode != response.episode:
+        response = Response(episode=episode, silence=response.silence, played=response.played, answer=response.answer)
+    late = evidence.heard_ms - evidence.measured_ms > scene.gauge.late_after_ms
+    response = replace(response, evidence=evidence, life=life.raised(response.life, scene.now_ms))
+    note = scene.note(
+        "raised", before=change.before, level=change.after, value=change.value, samples=list(samples), late=late
     )
-    return document, order
+    result = Next(response, notes=(note,))
+    for level in range(change.after, change.before, -1):
+        result = result.then(_rule(scene, result.response, level, late))
+    return result
 
 
-def _play(
-    gauge: Gauge, state: State, change: Transition, authority: Authority, evidence: Evidence, now_ms: int
-) -> Play:
-    items: list[Item] = []
-    pattern = next((s for s in gauge.registry.sirens if s.id == authority.siren), None)
-    if pattern is not None:
-        items.append(
-            Siren(
-                pattern=pattern.id,
-                blasts=pattern.blasts,
-                blast_s=pattern.blast_s,
-                gap_s=pattern.gap_s,
-                repeats=pattern.repeats,
-            )
-        )
-    text = texts.spoken(change.after, gauge.registry, gauge.station, gauge.sensor, change.value)
-    items.append(Speech(lang="vi", text=text))
-    return Play(
-        play=f"{gauge.alert_id}-{state.episode}-{change.after}",
-        priority=Priority.EMERGENCY,
-        rank=change.after,
-        items=items,
-        exercise=gauge.registry.commune.exercise,
-        cause=Cause(
-            alert=gauge.alert_id,
-            episode=state.episode,
-            level=change.after,
-            measured_ms=evidence.measured_ms,
-            made_ms=evidence.made_ms,
-            heard_ms=evidence.heard_ms,
-            decided_ms=now_ms,
-        ),
+def lowered(scene: Scene, response: Response, change: Transition) -> Next:
+    """A level was left: what waits for a higher one is withdrawn."""
+    note = scene.note("lowered", before=change.before, level=change.after, value=change.value)
+    kept = tuple(q for q in response.questions if q.level <= change.after)
+    notes = [
+        note,
+        *(scene.note("withdrawn", level=q.level, zones=q.zones) for q in response.questions if q not in kept),
+    ]
+    if change.after == 0:
+        response = replace(response, life=life.cleared(response.life, scene.now_ms))
+    return Next(replace(response, questions=kept), notes=tuple(notes))
+
+
+def fresh(scene: Scene, response: Response, evidence: Evidence, thresholds: dict[int, float]) -> Next | None:
+    """A good sample that brought no change: it may settle a question that was asked because the crossing was heard
+    late. Old data never sounds a siren; a fresh sample that still stands above the threshold does."""
+    waiting = [
+        q for q in response.questions if q.why is Why.LATE and scene.value >= thresholds.get(q.level, scene.value)
+    ]
+    if not waiting or evidence.heard_ms - evidence.measured_ms > scene.gauge.late_after_ms:
+        return None
+    result = Next(replace(response, evidence=evidence))
+    for question in waiting:
+        result = result.then(_again(scene, result.response, question, late=False))
+    return result
+
+
+def tick(scene: Scene, response: Response, able: bool) -> Next:
+    """Let time pass. ``able``: orders reach the broker, so that a loudspeaker's silence is its own."""
+    result = Next(response)
+    after = life.tick(response.life, scene.now_ms, scene.rule)
+    if after is not response.life:
+        told = scene.note(str(after.stage), escalations=after.escalations)
+        result = Next(replace(response, life=after), notes=(told,))
+    silence = response.silence
+    if silence is not None and scene.now_ms >= silence.until_ms:
+        ended = Next(replace(result.response, silence=None), notes=(scene.note("silence ended", level=silence.level),))
+        result = result.then(ended)
+    for question in response.questions:
+        result = result.then(_due(scene, result.response, question))
+    if response.drill_level and scene.now_ms - response.life.told_ms >= DRILL_MS:
+        result = result.then(end_drill(scene, result.response))
+    return result.then(_deliver(scene, result.response, able)) if result.response.tracks else result
+
+
+def heard(scene: Scene, response: Response, speaker: str, event: PlaybackEvent) -> Next | None:
+    """What a loudspeaker did; None if that says nothing new about the last order to it."""
+    track, what = response.tracks.get(speaker), delivery.event_of(event)
+    if track is None or what is None or event.play != track.play:
+        return None
+    after = delivery.take(track, what)
+    if after is track or (track.over and what is not delivery.Event.HEARD):
+        return None  # what was stopped by a person is cut, and that is no failure
+    detail = {"speaker": speaker, "play": track.play, "reason": event.reason, "level_dbfs": event.level_dbfs}
+    note = scene.note(f"delivery {after.state}", heard_ms=event.at_ms, **{k: v for k, v in detail.items() if v})
+    return Next(replace(response, tracks={**response.tracks, speaker: after}), notes=(note,))
+
+
+def sound(scene: Scene, response: Response, level: int, zones: Iterable[str], by: str) -> Next:
+    """Order the play of a level in some zones, under somebody's authority. Zones that have it already, or that have a
+    higher level's, are left out; questions that it settles are withdrawn."""
+    name = f"{scene.id}-{response.episode}-{level}"
+    have = _have(response, level)
+    wanted = tuple(zone for zone in dict.fromkeys(zones) if zone not in have)
+    open_ = tuple(
+        q.model_copy(update={"zones": left}) if left != q.zones else q
+        for q in response.questions
+        if (left := [z for z in q.zones if q.level > level or z not in {*wanted, *have}])
+    )
+    response = replace(response, questions=open_)
+    if not wanted or response.evidence is None:
+        return Next(response)
+    before = response.plays.get(name)
+    play = (
+        before.play
+        if before
+        else plays.siren(scene, response.episode, level, _pattern(scene.gauge, level, wanted), response.evidence)
+    )
+    result = order(scene, response, play, wanted, by)
+    return result._replace(response=replace(result.response, played={**response.played, level: scene.now_ms}))
+
+
+def order(scene: Scene, response: Response, play: Play, zones: tuple[str, ...], by: str) -> Next:
+    """Order a play in zones, and follow it on each of their loudspeakers, unless one has a higher one to play."""
+    before = response.plays.get(play.play)
+    ordered = Ordered(play, (*(before.zones if before else ()), *zones), by, scene.now_ms)
+    tracks = dict(response.tracks)
+    for speaker in scene.gauge.loudspeakers(zones):
+        known = tracks.get(speaker.id)
+        sounding = response.plays.get(known.play) if known and not known.over else None
+        if sounding is None or sounding.play.rank < play.rank or not play.rank:
+            tracks[speaker.id] = delivery.begin(play.play, scene.now_ms, scene.rule)
+    note = scene.note("ordered", play=play.play, level=play.rank, zones=list(zones), authority=by)
+    return Next(
+        replace(response, plays={**response.plays, play.play: ordered}, tracks=tracks),
+        tuple(Send(f"zone/{zone}", play) for zone in zones),
+        (note,),
     )
 
 
-#: How far a delivery has come once an event is known. A row that is missing moves nothing.
-_DELIVERY: dict[What, Delivery] = {
-    What.ACCEPTED: Delivery.ORDERED,
-    What.STARTED: Delivery.PLAYING,
-    What.FINISHED: Delivery.CONFIRMED,
-    What.SILENT: Delivery.FAILED,
-    What.FAILED: Delivery.FAILED,
-    What.REFUSED: Delivery.FAILED,
-}
-_RANK = [Delivery.PENDING, Delivery.ORDERED, Delivery.FAILED, Delivery.PLAYING, Delivery.CONFIRMED]
+def hold(scene: Scene, response: Response) -> Next:
+    """Leave to people what would sound by itself but for a silence."""
+    silence = response.silence
+    if silence is None:
+        return Next(response)
+    result = Next(response)
+    for question in response.questions:
+        if question.level <= silence.level and question.why in (Why.TIMEOUT, Why.SECOND_SOURCE, Why.LATE):
+            rest = replace(result.response, questions=tuple(q for q in result.response.questions if q != question))
+            held = question.model_copy(update={"why": Why.SILENCED, "sounds_ms": None})
+            result = result.then(_ask(scene, rest, held))
+    return result
 
 
-def deliver(document: AlertDocument, speaker: str, event: PlaybackEvent) -> AlertDocument | None:
-    """The alert after an event of a loudspeaker, or None if the event says nothing new about it.
+def silence_all(scene: Scene, response: Response) -> Next:
+    """Stop every play of this episode where it was ordered, and wait for none of them any longer."""
+    sends = tuple(
+        Send(f"zone/{zone}", Stop(play=name)) for name, ordered in response.plays.items() for zone in ordered.zones
+    )
+    tracks = {speaker: replace(track, over=True, silent=False) for speaker, track in response.tracks.items()}
+    return Next(replace(response, tracks=tracks, questions=()), sends)
 
-    Confirmed means measured: the sound's own level at the loudspeaker's output, not the player's word. What was once
-    confirmed stays so.
-    """
-    if not event.play or event.play != document.play or speaker not in document.deliveries:
-        return None
-    if event.what is What.REFUSED and event.reason == Refusal.REPLAYED:
-        return None  # a copy of an order that the loudspeaker has already: it says nothing about the first
-    reached = _DELIVERY.get(event.what)
-    if event.what is What.STARTED and event.level_dbfs is not None and event.level_dbfs > AUDIBLE_DBFS:
-        reached = Delivery.CONFIRMED
-    before = document.deliveries[speaker]
-    if reached is None or _RANK.index(reached) <= _RANK.index(before):
-        return None
-    deliveries = {**document.deliveries, speaker: reached}
-    return document.model_copy(update={"deliveries": deliveries, "version": document.version + 1})
+
+def end_drill(scene: Scene, response: Response) -> Next:
+    """The drill is over: nothing of it sounds any longer."""
+    quiet = silence_all(scene, response)
+    over = replace(quiet.response, drill_level=0, life=life.cleared(response.life, scene.now_ms))
+    return Next(over, quiet.sends, (scene.note("drill over"),))
+
+
+# -- questions --------------------------------------------------------------------------------------------------
+
+
+def around(scene: Scene, response: Response, *, late: bool, asked_ms: int | None = None) -> Circumstances:
+    return Circumstances(scene.now_ms, scene.agrees, response.silence, response.played, late, asked_ms)
+
+
+def _rule(scene: Scene, response: Response, level: int, late: bool) -> Next:
+    """Rule a level that has just been reached."""
+    if f"{scene.id}-{response.episode}-{level}" in response.plays:
+        return Next(response)  # it sounded before in this episode
+    gauge = scene.gauge
+    found = authority.rulings(gauge.registry, gauge.sensor.id, level, around(scene, response, late=late))
+    return _follow(scene, response, level, found, scene.now_ms)
+
+
+def _follow(scene: Scene, response: Response, level: int, found: Iterable[Ruling], since_ms: int) -> Next:
+    """Do what rulings say: sound, or ask."""
+    result = Next(response)
+    for ruling in found:
+        if ruling.verdict is Verdict.SOUND:
+            result = result.then(sound(scene, result.response, level, ruling.zones, ruling.authority))
+        elif ruling.verdict is Verdict.ASK and ruling.why is not None:
+            question = Question(
+                level=level, zones=list(ruling.zones), why=ruling.why, since_ms=since_ms, sounds_ms=ruling.sounds_ms
+            )
+            result = result.then(_ask(scene, result.response, question))
+    return result
+
+
+def _have(response: Response, level: int) -> set[str]:
+    """The zones in which this level or a higher one has been ordered in this episode."""
+    return {zone for ordered in response.plays.values() if ordered.play.rank >= level for zone in ordered.zones}
+
+
+def _ask(scene: Scene, response: Response, question: Question) -> Next:
+    have = _have(response, question.level)
+    question = question.model_copy(update={"zones": [zone for zone in question.zones if zone not in have]})
+    if not question.zones:
+        return Next(response)
+    questions = sorted((*response.questions, question), key=lambda q: -q.level)
+    detail = question.model_dump(mode="json", exclude_none=True)
+    return Next(replace(response, questions=tuple(questions)), notes=(scene.note("asked", **detail),))
+
+
+def _due(scene: Scene, response: Response, question: Question) -> Next:
+    """A question that time or the second source has settled."""
+    if question not in response.questions:
+        return Next(response)
+    if question.why is Why.TIMEOUT and question.sounds_ms is not None and scene.now_ms >= question.sounds_ms:
+        late = scene.now_ms - question.sounds_ms > scene.gauge.late_after_ms
+        return _again(scene, response, question, late=late)
+    if question.why is Why.SECOND_SOURCE:
+        for row, zones in authority.rows_in_force(
+            scene.gauge.registry, scene.gauge.sensor.id, question.level, scene.now_ms
+        ):
+            second = row.second if set(zones) & set(question.zones) else None
+            known = second is not None and scene.now_ms - scene.good_ms <= second.within_s * 1000
+            if second is not None and known and scene.agrees(second):
+                return _again(scene, response, question, late=False)
+    return Next(response)
+
+
+def _again(scene: Scene, response: Response, question: Question, late: bool) -> Next:
+    """Rule a question anew, for the zones that it was asked for; where nothing is ruled, it stays one for a person."""
+    rest = replace(response, questions=tuple(q for q in response.questions if q != question))
+    registry, sensor = scene.gauge.registry, scene.gauge.sensor.id
+    circumstances = around(scene, rest, late=late, asked_ms=question.since_ms)
+    found, left = [], set(question.zones)
+    for row, zones in authority.rows_in_force(registry, sensor, question.level, scene.now_ms):
+        here = tuple(zone for zone in zones if zone in left)
+        ruling = authority.rule(registry, row, here, circumstances)
+        if ruling.verdict is not Verdict.LEAVE:
+            left -= set(here)
+            found.append(ruling)
+    result = _follow(scene, rest, question.level, found, question.since_ms)
+    if left:
+        kept = question.model_copy(update={"zones": sorted(left), "why": Why.CONFIRM, "sounds_ms": None})
+        result = result.then(_ask(scene, result.response, kept))
+    return result
+
+
+def _pattern(gauge: Gauge, level: int, zones: Iterable[str]) -> SirenPattern | None:
+    """The siren that the registry has for a level, in the first of the zones for which it has one."""
+    rows = [a for a in gauge.registry.authority if a.sensor == gauge.sensor.id and a.level == level and a.siren]
+    ids = [row.siren for zone in zones for row in rows if zone in row.zones]
+    return next((s for s in gauge.registry.sirens if ids and s.id == ids[0]), None)
+
+
+# -- deliveries -------------------------------------------------------------------------------------------------
+
+
+def _deliver(scene: Scene, response: Response, able: bool) -> Next:
+    """Name the loudspeakers that stay silent, and repeat the order to them while it still holds."""
+    tracks, sends, notes = dict(response.tracks), [], []
+    names = {speaker.id: speaker.name for speaker in scene.gauge.registry.speakers}
+    for speaker, track in response.tracks.items():
+        ordered = response.plays.get(track.play)
+        if ordered is None or speaker not in names:
+            continue
+        after = delivery.overdue(track, scene.now_ms, scene.rule)
+        if after is not track:
+            notes.append(scene.note("silent", speaker=speaker, name=names[speaker], play=track.play))
+        known_ms = max(scene.good_ms, ordered.at_ms)  # an order holds for as long as what it rests on is no history
+        holds = ordered.play.rank <= scene.level and scene.now_ms - known_ms <= scene.gauge.late_after_ms
+        again = delivery.repeat(after, scene.now_ms, scene.rule) if able and holds else None
+        if again is not None:
+            sends.append(Send(f"speaker/{speaker}", ordered.play))
+            notes.append(scene.note("repeated", speaker=speaker, play=track.play, times=again.repeats))
+        tracks[speaker] = again or after
+    if tracks == response.tracks:
+        return Next(response)
+    return Next(replace(response, tracks=tracks), tuple(sends), tuple(notes))

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from pydantic import ValidationError
 
 from keng_alerts.backtest import Replay, choose, rehearse, replay, report
-from keng_alerts.decide import local_day
+from keng_alerts.gauges import local_day
 from keng_alerts.series import Row, labels, rows, zone_of
 from keng_contracts.errors import Problem
 from keng_contracts.registry import Registry

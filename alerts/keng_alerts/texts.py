@@ -15,6 +15,8 @@ _ADVICE_VI = {
     "không qua lại các đoạn đường ngập và làm theo hướng dẫn của chính quyền.",
 }
 _EXERCISE_VI = "Đây là diễn tập."
+#: Stands at the head of every line about a drill, so that a line alone can't be taken for the real thing.
+DRILL, DRILL_EN = "DIỄN TẬP", "EXERCISE"
 
 
 def level_name(level: int, official: bool) -> str:
@@ -30,8 +32,12 @@ def level_name_en(level: int, official: bool) -> str:
     return f"Flood alarm level {level}" if official else f"Local warning level {level}"
 
 
-def headline(level: int, station: Station, sensor: Sensor, value: float, threshold: float | None) -> str:
+def headline(
+    level: int, station: Station, sensor: Sensor, value: float, threshold: float | None, *, drill: bool = False
+) -> str:
     """One line in Vietnamese, e.g. ``Báo động 3 tại Phú Ốc (Sông Bồ): 4,57 m, ngưỡng 4,50 m``."""
+    if drill:
+        return f"{DRILL}: {headline(level, station, sensor, value, threshold)}"
     where = f"{station.name} ({station.river})" if station.river else station.name
     now = f"{_number_vi(value, sensor.decimals)} {sensor.unit}"
     if level == 0:
@@ -41,7 +47,11 @@ def headline(level: int, station: Station, sensor: Sensor, value: float, thresho
     return f"{name} tại {where}: {now}{over}"
 
 
-def headline_en(level: int, station: Station, sensor: Sensor, value: float, threshold: float | None) -> str:
+def headline_en(
+    level: int, station: Station, sensor: Sensor, value: float, threshold: float | None, *, drill: bool = False
+) -> str:
+    if drill:
+        return f"{DRILL_EN}: {headline_en(level, station, sensor, value, threshold)}"
     where = f"{station.name} ({station.river})" if station.river else station.name
     now = f"{value:.{sensor.decimals}f} {sensor.unit}"
     if level == 0:
@@ -50,7 +60,9 @@ def headline_en(level: int, station: Station, sensor: Sensor, value: float, thre
     return f"{level_name_en(level, bool(station.official))} at {where}: {now}{over}"
 
 
-def spoken(level: int, registry: Registry, station: Station, sensor: Sensor, value: float) -> str:
+def spoken(
+    level: int, registry: Registry, station: Station, sensor: Sensor, value: float, *, drill: bool = False
+) -> str:
     """What the loudspeakers say in Vietnamese when a level is reached."""
     name = level_name(level, bool(station.official))
     river = f" {station.river[0].lower()}{station.river[1:]}" if station.river else ""
@@ -60,7 +72,28 @@ def spoken(level: int, registry: Registry, station: Station, sensor: Sensor, val
         f"Chú ý, chú ý! {registry.commune.name} thông báo. {name}. "
         f"Mực nước{river} tại {place} đã lên {now}. {_ADVICE_VI[min(level, 3)]}"
     )
-    return f"{_EXERCISE_VI} {text} {_EXERCISE_VI}" if registry.commune.exercise else text
+    return _marked(text, drill or registry.commune.exercise)
+
+
+def drill_opening(registry: Registry) -> str:
+    """What comes before anything else in a drill."""
+    return (
+        f"{registry.commune.name} thông báo: đây là diễn tập, không phải báo động thật. "
+        "Tiếng còi sau đây là để diễn tập. Bà con không phải di dời."
+    )
+
+
+def correction(registry: Registry, station: Station, text: str, *, drill: bool = False) -> str:
+    """What is said when an alarm was wrong: the given words, or ready ones."""
+    said = text or (
+        f"Thông tin báo động về mực nước tại {station.name} vừa phát trên loa là không đúng. "
+        "Bà con hãy bình tĩnh và không phải di dời theo thông tin đó. Chúng tôi xin lỗi bà con."
+    )
+    return _marked(f"Đính chính! {registry.commune.name} đính chính. {said}", drill or registry.commune.exercise)
+
+
+def _marked(text: str, exercise: bool) -> str:
+    return f"{_EXERCISE_VI} {text} {_EXERCISE_VI}" if exercise else text
 
 
 def _number_vi(value: float, decimals: int) -> str:

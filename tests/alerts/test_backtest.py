@@ -13,12 +13,9 @@ from hypothesis import strategies as st
 
 from keng_alerts.backtest import choose, replay
 from keng_alerts.cli import cli
-from keng_alerts.decide import gauges
 from keng_alerts.engine import Watch
 from keng_alerts.forecast import HOUR_MS, Track, forecast
-from keng_alerts.hazard import Change
-from keng_contracts.alerts import AlertDocument
-from keng_contracts.telemetry import Flag, Reading
+from keng_contracts.telemetry import Reading
 from keng_signals.quality import Limits
 from tests.support.registry import LEVEL, SAMPLE, sample
 
@@ -153,48 +150,19 @@ SAMPLES = st.lists(
 
 
 @given(SAMPLES)
-def test_the_engine_keeps_its_word_whatever_comes(steps: list[tuple[int, float, int]]) -> None:
-    gauge = gauges(sample())[LEVEL]
-    limits = Limits.of(gauge.sensor)
-    watch = Watch(gauge, limits)
-    document: AlertDocument | None = None
-    plays: list[str] = []
-    now = newest = START
-    for since, value, late in steps:
-        at = now + since
-        now = max(now, at)
-        taken = watch.take(Reading(LEVEL, at, value, "m"), document, at, now + late)
-        if taken.change is not None:
-            assert taken.verdict.flag is Flag.GOOD
-            assert at > newest or newest == START
-            if taken.change.change is Change.LOWERED:
-                assert value < gauge.thresholds(at)[taken.change.before] - watch.rule.dead_band
-                assert taken.order is None
-        if taken.order is not None:
-            assert now + late - at <= watch.rule.late_after_s * 1000
-            plays.append(taken.order.play.play)
-        document = taken.document or document
-        if taken.verdict.flag is Flag.GOOD:
-            newest = max(newest, at)
-        # A restart between any two samples changes nothing.
-        watch = Watch(gauge, limits, watch.state, type(watch.window).load(watch.window.dump()))
-    assert len(plays) == len(set(plays))
-
-
-@given(SAMPLES)
 def test_a_replay_decides_as_the_service_did(steps: list[tuple[int, float, int]]) -> None:
     _, gauge = choose(sample(), "phu-oc")
     limits, at, samples = Limits.of(gauge.sensor), START, []
     for since, value, _ in steps:
         at += since
         samples.append((at, value))
-    watch, document, live, heard = Watch(gauge, limits), None, [], 0
+    watch, live, heard = Watch(gauge, limits), [], 0
     for time_ms, value in samples:
         heard = max(heard, time_ms)
-        taken = watch.take(Reading(LEVEL, time_ms, value, "m"), document, time_ms, heard)
-        document = taken.document or document
+        taken = watch.take(Reading(LEVEL, time_ms, value, "m"), time_ms, heard)
         if taken.change is not None:
-            live.append((taken.change.time_ms, taken.change.after, taken.order.play.play if taken.order else ""))
+            plays = [send.action.play for step in taken.steps for send in step.sends]
+            live.append((taken.change.time_ms, taken.change.after, plays))
     result = replay(gauge, limits, samples)
-    sirens = {s.time_ms: s.play for s in result.sirens}
-    assert [(s.time_ms, s.after, sirens.get(s.time_ms, "")) for s in result.steps] == live
+    sirens = {s.time_ms: [s.play] for s in result.sirens}
+    assert [(s.time_ms, s.after, sirens.get(s.time_ms, [])) for s in result.steps] == live

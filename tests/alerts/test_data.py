@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keng_alerts.data import TABLE, Data, Event, sample, tick
-from keng_alerts.decide import gauges
 from keng_alerts.engine import Watch
+from keng_alerts.gauges import gauges
 from keng_contracts.alerts import DataState
 from keng_contracts.telemetry import Reading
 from keng_signals.quality import Limits
@@ -57,12 +57,13 @@ def test_silence_counts_from_when_somebody_listened() -> None:
 
 def test_an_alert_says_that_nobody_watches_and_what_is_expected() -> None:
     gauge = gauges(sample_registry())[LEVEL]
-    watch, document = Watch(gauge, Limits.of(gauge.sensor)), None
+    watch = Watch(gauge, Limits.of(gauge.sensor))
     for minute in range(0, 61, 5):
         at_ms = START + minute * MINUTE
         reading = Reading(LEVEL, at_ms, 1.6 + minute * 0.02, "m")
-        document = watch.take(reading, document, at_ms, at_ms).document or document
+        watch.take(reading, at_ms, at_ms)
         watch.hear(at_ms, True, at_ms)
+    document = watch.desk.document
     assert document is not None
     told = watch.marked(document)
     assert told is not None and told.forecast is not None

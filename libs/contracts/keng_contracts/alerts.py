@@ -60,6 +60,7 @@ class Why(StrEnum):
     SECOND_SOURCE = "second-source"  # the other gauge does not agree
     COOLDOWN = "cooldown"
     SILENCED = "silenced"
+    LATE = "late"  # what is known of it was old when it was heard; a fresh sample may still let it sound
 
 
 class _Part(BaseModel):
