@@ -30,7 +30,8 @@ counts = st.lists(st.tuples(st.integers(1, 5), st.integers(0, 8)), min_size=2, m
 @given(counts)
 def test_rain_is_what_the_store_would_say_once_the_window_was_heard(steps: list[tuple[int, int]]) -> None:
     counter, window = Counter(), HOUR
-    measure, samples, at, total = Rain(counter, window), [], START, 0.0
+    measure, at, total = Rain(counter, window), START, 0.0
+    samples: list[Sample] = []
     for minutes, mm in steps:
         at, total = at + minutes * MINUTE, total + mm
         samples.append(Sample(at, total))

@@ -87,12 +87,12 @@ class Quality(_Strict):
     confirm: int = Field(
         2, ge=1, le=60, description="fresh readings that must agree with one beyond the rate before it is believed"
     )
-    doubt_s: float | None = Field(
+    doubt: float | None = Field(
         None,
         ge=0,
-        le=86_400,
-        description="for so long a sensor that has jumped before must stay beyond the rate, too; twice as long after "
-        "each further jump of a week",
+        le=100,
+        description="of a sensor that has jumped before, a jump must last this many times as long as the fastest real "
+        "change would have taken, at most, to be believed; 0: no longer than of any other",
     )
     flat_after_s: float | None = Field(None, gt=0, description="a value that stands still for as long is suspect")
     flat_tolerance: float = Field(0.0, ge=0, description="largest spread that counts as standing still")

@@ -33,6 +33,12 @@ a value by the one *after* it, a stream can't, for the siren doesn't wait:
   way back from an outlier isn't found wrong, and what lies beyond the limit is held: it is suspect until ``confirm``
   fresh readings, each within the limit of the one before it, have followed. Nothing is rejected outright. The longer a
   value is held, the more change the limit allows, so no series stays held for ever.
+- *Doubt*: an echo off a parked car jumps as no water does, and jumps back. Where ``doubt`` is given, a series that has
+  jumped in the last week is held for longer when it jumps again: for the time that the site's fastest rise would have
+  taken, once for each jump before, up to ``doubt`` times and six hours. A sensor that never jumped is believed as
+  quickly as ever, and so is what the time since the last believed reading explains.
+- A distance to the water that a ``water-level`` is made of has a rate and a doubt also where the registry gives
+  none: see :mod:`keng_signals.limits`.
 - *Flat line* makes nothing but suspect, and only where the registry asks for it: 29 % of consecutive readings of a
   real gauge are equal, and the crest of a flood is flat.
 
@@ -42,22 +48,23 @@ A reading that is heard again, as QoS 1 allows, gets the verdict that it had, wh
 
 from __future__ import annotations
 
-import sys
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from keng_contracts.registry import Registry, Sensor
 from keng_contracts.telemetry import EARLIEST_MS, Flag, Reading
+from keng_signals.limits import Limits as Limits
+from keng_signals.limits import limits_of as limits_of
 
 #: How far ahead of the judge's clock a time of measurement may lie: clocks of a commune differ by seconds, not minutes.
 FUTURE_MS = 120_000
 #: Readings that a series remembers: the median of five is the shortest that a pair of outliers doesn't move.
 REMEMBERED = 5
+#: Jumps are remembered for so long after the last of them, and the longest doubt.
+JUMPS_MS, LONGEST_DOUBT_MS = 7 * 86_400_000, 6 * 3_600_000
 #: Fewest readings by which a spike is judged.
 _FEWEST = 3
-_LARGEST = sys.float_info.max
 # Looking a member up in its enumeration costs as much as a test: these are taken once.
 _MISSING, _BAD, _SUSPECT, _NOT_EVALUATED = Flag.MISSING, Flag.BAD, Flag.SUSPECT, Flag.NOT_EVALUATED
 
@@ -103,63 +110,6 @@ class Last(NamedTuple):
     value: float
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a sensor is tested by: values in its unit, times in ms; None where a test isn't made.
-
-    ``sentinels`` are compared after scaling, with a tolerance for binary fractions.
-    """
-
-    low: float | None = None
-    high: float | None = None
-    sentinels: tuple[float, ...] = ()
-    odd_low: float | None = None
-    odd_high: float | None = None
-    spike: float | None = None
-    rate_per_ms: float | None = None
-    noise: float = 0.0
-    confirm: int = 2
-    flat_ms: float | None = None
-    flat_tolerance: float = 0.0
-    gap_ms: float = 180_000.0
-    #: Between these a value needs no closer look by itself: in the range, finite, and no sentinel lies among them.
-    plain_low: float = field(init=False, repr=False)
-    plain_high: float = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        low = -_LARGEST if self.low is None else self.low
-        high = _LARGEST if self.high is None else self.high
-        if any(low - 1 <= sentinel <= high + 1 for sentinel in self.sentinels):
-            low, high = 1.0, 0.0
-        object.__setattr__(self, "plain_low", low)
-        object.__setattr__(self, "plain_high", high)
-
-    @classmethod
-    def of(cls, sensor: Sensor) -> Limits:
-        quality = sensor.quality
-        low, high = sensor.range or (None, None)
-        odd_low, odd_high = quality.suspect_range or (None, None)
-        return cls(
-            low=low,
-            high=high,
-            sentinels=tuple(sensor.sentinels),
-            odd_low=odd_low,
-            odd_high=odd_high,
-            spike=quality.spike,
-            rate_per_ms=None if quality.rate_per_h is None else quality.rate_per_h / 3_600_000,
-            noise=quality.noise,
-            confirm=quality.confirm,
-            flat_ms=None if quality.flat_after_s is None else quality.flat_after_s * 1000,
-            flat_tolerance=quality.flat_tolerance,
-            gap_ms=quality.gap_intervals * sensor.interval_s * 1000,
-        )
-
-
-def limits_of(registry: Registry) -> dict[str, Limits]:
-    """Limits of every sensor of a commune, by full series name."""
-    return {registry.series(sensor): Limits.of(sensor) for sensor in registry.sensors}
-
-
 @dataclass(slots=True)
 class Window:
     """All that the tests remember of one series: at most five readings and a few numbers. Changed by :func:`judge`.
@@ -167,7 +117,8 @@ class Window:
     ``times``, ``values`` and ``verdicts`` are the last readings that lie in the gross range, in rising order of time.
     ``believed`` is the last one that the rate did not hold, ``held`` how many in a row it has held since.
     ``flat_since`` is when the present standstill began, ``flat_low`` to ``flat_high`` its spread. ``stuck`` counts the
-    different values that came for the newest time.
+    different values that came for the newest time. ``held_ms`` is when what is held began, ``jumps`` how many there
+    were until ``jumped_ms``, each at most :data:`JUMPS_MS` after the one before.
     """
 
     times: list[int] = field(default_factory=list)
@@ -180,19 +131,23 @@ class Window:
     flat_low: float = 0.0
     flat_high: float = 0.0
     stuck: int = 0
+    held_ms: int = 0
+    jumps: int = 0
+    jumped_ms: int = 0
 
     def dump(self) -> list[Any]:
         """The window as JSON can hold it. ``Window.load(window.dump()) == window``."""
         verdicts = [[v.test, int(v.flag)] for v in self.verdicts]
         rest = [self.believed_ms, self.believed, self.held, self.flat_since, self.flat_low, self.flat_high, self.stuck]
-        return [self.times.copy(), self.values.copy(), verdicts, *rest]
+        return [self.times.copy(), self.values.copy(), verdicts, *rest, self.held_ms, self.jumps, self.jumped_ms]
 
     @classmethod
     def load(cls, dumped: Any) -> Window:
         """The window that :meth:`dump` gave; an empty one for anything else, as an older version may have left it."""
         try:
             times, values, verdicts, *rest = dumped
-            believed_ms, believed, held, flat_since, flat_low, flat_high, stuck = rest
+            believed_ms, believed, held, flat_since, flat_low, flat_high, stuck, *jumps = rest
+            held_ms, count, jumped_ms = jumps or (0, 0, 0)
             if not len(times) == len(values) == len(verdicts) <= REMEMBERED:
                 return cls()
             return cls(
@@ -206,6 +161,9 @@ class Window:
                 float(flat_low),
                 float(flat_high),
                 int(stuck),
+                int(held_ms),
+                int(count),
+                int(jumped_ms),
             )
         except (TypeError, ValueError, KeyError, OverflowError):
             return cls()
@@ -358,16 +316,26 @@ def _is_held(time_ms: int, value: float, before: float | None, limits: Limits, w
     """The rate test and its hold; ``before`` is the reading before this one, None if none is remembered."""
     rate, noise = limits.rate_per_ms, limits.noise
     assert rate is not None
-    if window.believed is not None and abs(value - window.believed) > noise + rate * (time_ms - window.believed_ms):
+    if window.believed is not None:
+        away = abs(value - window.believed)
         agrees = (
             window.held > 0
             and before is not None
             and abs(value - before) <= noise + rate * (time_ms - window.times[-2])
         )
-        window.held = window.held + 1 if agrees else 1
-        if window.held <= limits.confirm:
-            return True
-    window.held = 0
+        # The first reading of a jump says how fast it was: more time makes it no slower.
+        since_ms = window.held_ms if agrees and limits.doubt else time_ms
+        if away > noise + rate * (since_ms - window.believed_ms):
+            window.held = window.held + 1 if agrees else 1
+            window.held_ms = since_ms
+            known = min(window.jumps, limits.doubt) if time_ms - window.jumped_ms < JUMPS_MS else 0.0
+            doubt_ms = min(known * (away - noise) / rate, LONGEST_DOUBT_MS)
+            if window.held <= limits.confirm or time_ms - since_ms < doubt_ms:
+                return True
+    if window.held:
+        window.jumps = 1 + (window.jumps if time_ms - window.jumped_ms < JUMPS_MS else 0)
+        window.jumped_ms = time_ms
+    window.held = window.held_ms = 0
     window.believed_ms, window.believed = time_ms, value
     return False
 
