@@ -3,7 +3,7 @@
 import re
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import pytest
@@ -86,12 +86,34 @@ def test_every_variable_is_a_setting_and_has_a_valid_value(
             monkeypatch.setenv(variable, str(value))
         if variables:
             kind: Any = SETTINGS[prefix]
-            file = next((Path(m.split(":")[0]) for m in mounts(service) if ":/etc/keng/edge.toml" in m), None)
+            file = next((Path(m.source) for m in files(service) if m.target == "/etc/keng/edge.toml"), None)
             assert load(kind, file)
 
 
-def mounts(service: dict[str, Any]) -> list[str]:
-    return [volume for volume in service.get("volumes", []) if volume.startswith("/")]
+class Mount(NamedTuple):
+    """What is mounted, and where. docker-compose 1 prints ``source:target:ro``, docker compose 2 a table."""
+
+    source: str
+    target: str
+
+
+def mounts(service: dict[str, Any]) -> list[Mount]:
+    return [
+        Mount(one["source"], one["target"]) if isinstance(one, dict) else Mount(*one.split(":")[:2])
+        for one in service.get("volumes", [])
+    ]
+
+
+def files(service: dict[str, Any]) -> list[Mount]:
+    """Mounts that are files or folders of this machine, not named volumes."""
+    return [mount for mount in mounts(service) if mount.source.startswith("/")]
+
+
+def listens_on(port: str | dict[str, Any]) -> str:
+    """The address of a published port; empty: all."""
+    if isinstance(port, dict):
+        return str(port.get("host_ip", ""))
+    return port.split(":")[0] if port.count(":") == 2 else ""
 
 
 def test_every_file_that_is_mounted_exists_or_is_made_by_setup(compose: dict[str, Any], tmp_path: Path) -> None:
@@ -99,7 +121,7 @@ def test_every_file_that_is_mounted_exists_or_is_made_by_setup(compose: dict[str
     secrets = [words[i + 1] for i, word in enumerate(words) if word == "--secret"]
     nodes = ["tram-phu-oc", "loa-phuoc-yen", "loa-niem-pho"]
     provision(tmp_path / "secrets", commune="quang-tho", nodes=nodes, secrets=secrets)
-    sources = [m.split(":")[0] for s in compose["services"].values() for m in mounts(s)]
+    sources = [m.source for s in compose["services"].values() for m in files(s)]
     sources += [secret["file"] for secret in compose["secrets"].values()]
     for source in map(Path, sources):
         relative = source.relative_to(ROOT)
@@ -120,14 +142,13 @@ def test_everything_that_runs_is_watched_and_keeps_its_data_in_a_named_volume(co
         if name == "setup":
             continue
         assert "healthcheck" in service, name
-        volumes = [volume.split(":")[0] for volume in service.get("volumes", [])]
-        assert name == "simulator" or any(volume in compose["volumes"] for volume in volumes), name
+        assert name == "simulator" or any(mount.source in compose["volumes"] for mount in mounts(service)), name
 
 
 def test_only_the_broker_listens_beyond_this_machine(compose: dict[str, Any]) -> None:
     for name, service in compose["services"].items():
         for port in service.get("ports", []):
-            assert name == "broker" or str(port).startswith("127.0.0.1:"), f"{name}: {port}"
+            assert name == "broker" or listens_on(port) == "127.0.0.1", f"{name}: {port}"
 
 
 def test_the_image_copies_every_part_and_the_programs_that_they_need() -> None:
