@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import closing
+from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import click
 
 from keng_contracts.errors import Problem
+from keng_contracts.registry import Registry
 from keng_ingest.dead_letters import DeadLetters, Kept, local_time
 from keng_ingest.settings import IngestSettings
 from keng_ingest.sort import Rules
@@ -40,6 +44,55 @@ def run(settings_file: Path | None) -> None:
     from keng_ingest.service import main as serve
 
     run_service("ingest", IngestSettings, settings_file, serve)
+
+
+@cli.command()
+@settings_option
+@click.argument("series")
+@click.option("--from", "start", required=True, type=click.DateTime(["%Y-%m-%d"]), help="First day, by the commune's.")
+@click.option("--to", "end", type=click.DateTime(["%Y-%m-%d"]), help="Last day; default: today.")
+def derive(settings_file: Path | None, series: str, start: datetime, end: datetime | None) -> None:
+    """Make the derived SERIES anew from what is stored, by today's registry, in place of what is there.
+
+    For a parameter that was wrong: one that changed with the gauge is right for the days since then only. May be
+    stopped and done again, also while ingest runs. Days whose readings were removed stay as they are.
+
+    \b
+    Example:
+      keng ingest derive quang-tho/phu-oc/rain-1h --from 2026-10-01 --settings /etc/keng/ingest.toml
+    """
+    from keng_ingest.past import remake
+
+    settings = load(IngestSettings, settings_file)
+    rules = {rule.series: rule for rule in _plan(_registry(settings)).rules}
+    if series not in rules:
+        known = ", ".join(rules) or "none"
+        raise Problem("is no derived series of the registry that ingest has", where=series, todo=f"there are: {known}")
+    zone, now = ZoneInfo(settings.rollup.timezone), now_ms()
+    end_ms = now if end is None else _ms(end + timedelta(days=1), zone) - 1
+    with closing(open_store(settings.store)) as store:
+        try:
+            points = remake(store, rules[series], _ms(start, zone), min(end_ms, now))
+        except StoreUnavailable as error:
+            raise _away(error) from None
+    click.echo(f"{series}: {points} points made anew.")
+
+
+def _ms(midnight: datetime, zone: ZoneInfo) -> int:
+    return round(midnight.replace(tzinfo=zone).timestamp() * 1000)
+
+
+def _registry(settings: IngestSettings) -> Registry | None:
+    trust = Credentials.open(settings.broker.credentials).trust()
+    return RegistryCopy(trust, settings.state / "registry.jws").current
+
+
+def _plan(registry: Registry | None) -> Plan:
+    return Plan() if registry is None else plan_of(registry)
+
+
+def _away(error: StoreUnavailable) -> Problem:
+    return Problem(f"the store can't take readings now ({error})", todo="try again later: nothing is lost")
 
 
 @cli.group("dead-letters", cls=Group)
@@ -125,9 +178,8 @@ def replay_(settings_file: Path | None, numbers: tuple[int, ...], everything: bo
     settings = load(IngestSettings, settings_file)
     table = _table(settings)
     letters = _chosen(table, numbers, everything)
-    trust = Credentials.open(settings.broker.credentials).trust()
-    registry = RegistryCopy(trust, settings.state / "registry.jws").current
-    plan = Plan() if registry is None else plan_of(registry)
+    registry = _registry(settings)
+    plan = _plan(registry)
     store = None if dry_run else open_store(settings.store)
     stored = gone = 0
     try:
@@ -137,7 +189,7 @@ def replay_(settings_file: Path | None, numbers: tuple[int, ...], everything: bo
             stays = f"; stays: {done.reason}" if done.reason else ""
             click.echo(f"{done.id:>6}  {done.stored} readings{stays}")
     except StoreUnavailable as error:
-        raise Problem(f"the store can't take readings now ({error})", todo="try again later: nothing is lost") from None
+        raise _away(error) from None
     finally:
         if store is not None:
             store.close()

@@ -8,7 +8,7 @@ other is just writing. So every batch makes the points of the last two minutes b
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 
 from keng_contracts.telemetry import Flag
 from keng_signals.derived import Plan, Task, compute, touched
@@ -30,9 +30,45 @@ def derive(store: Store, plan: Plan, rows: Iterable[Row]) -> int:
     points: list[Row] = []
     for task in touched(plan, ((row.series, row.time_ms) for row in rows)):
         points += _changed(store, task._replace(start_ms=task.start_ms - MEND_MS))
-    for row, why in write_all(store, points):
-        log.error("%s at %d: the store refuses the derived value %r: %s", row.series, row.time_ms, row.value, why)
-    return len(points)
+    return _write(store, points)
+
+
+def fill(store: Store, task: Task) -> int:
+    """Make the points of a task that aren't there, whoever else is writing; returns how many. Those that are stay."""
+    there = {row.time_ms for row in store.range(task.rule.series, task.start_ms, task.end_ms + 1)}
+    return _settle(store, task, there)
+
+
+def remake(store: Store, task: Task) -> int:
+    """Make the points of a task anew, whoever else is writing; returns how many were other before or not there."""
+    return _settle(store, task, frozenset())
+
+
+def _settle(store: Store, task: Task, but: Container[int]) -> int:
+    """A reading that comes late between our reading and our writing makes its points anew, and ours are of before: so
+    again until nothing changes."""
+    written = 0
+    while points := [row for row in _changed(store, task) if row.time_ms not in but]:
+        taken = _write(store, points)
+        written += taken
+        if taken < len(points):
+            break
+    return written
+
+
+def _write(store: Store, points: Sequence[Row]) -> int:
+    refused = write_all(store, points)
+    if refused:
+        row, why = refused[0]
+        log.error(
+            "%s at %d: the store refuses the derived value %r%s: %s",
+            row.series,
+            row.time_ms,
+            row.value,
+            f" (and {len(refused) - 1} more)" if len(refused) > 1 else "",
+            why,
+        )
+    return len(points) - len(refused)
 
 
 def _changed(store: Store, task: Task) -> list[Row]:

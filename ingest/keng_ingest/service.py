@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from prometheus_client import Counter, Histogram
@@ -73,7 +74,8 @@ async def main(settings: IngestSettings, stop: asyncio.Event) -> None:
             ingest = Ingest(link, store, dead_letters, registry, settings)
             _collect_seldom()
             feed_watchdog_only_while(ingest.canary.alive)
-            await until(stop, ingest.take(), ingest.keep(), ingest.fly(), keep_up(settings.store, settings.rollup))
+            upkeep = keep_up(settings.store, settings.rollup, settings.state, ingest.plan)
+            await until(stop, ingest.take(), ingest.keep(), ingest.fly(), upkeep)
             await ingest.finish()
             ingest.remember()
     finally:
@@ -110,6 +112,8 @@ class Ingest:
         self._plan = Plan() if registry.current is None else plan_of(registry.current)
         self._windows = Windows(settings.state / "quality.json", now_ms())
         self._work = Work()
+        # One thread for all commits: each that allocates has a heap of its own, and memory would grow with their number.
+        self._committer = ThreadPoolExecutor(1, "commit")
         self._committing: asyncio.Task[None] | None = None
         self._sorted = asyncio.Event()  # there is work
         self._taken = asyncio.Event()  # there is room for more
@@ -158,6 +162,10 @@ class Ingest:
     async def _complete(self, work: Work) -> None:
         await self._commit(work.outcome)
         self._confirm(work)
+
+    def plan(self) -> Plan:
+        """The derived series of today's registry."""
+        return self._plan
 
     async def fly(self) -> None:
         """The canary, as soon as it is known of which commune we are."""
@@ -218,7 +226,7 @@ class Ingest:
         while True:
             try:
                 with COMMIT.time():
-                    await asyncio.to_thread(self._write, outcome)
+                    await asyncio.get_running_loop().run_in_executor(self._committer, self._write, outcome)
                 return
             except StoreUnavailable as error:
                 pause = max(wait, min(error.retry_after_s or 0.0, PATIENCE_MAX_S))

@@ -1,11 +1,7 @@
 """Derived series in real stores and behind a real broker: right after late data, and written only where they change."""
 
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from keng_contracts.registry import Registry
 from keng_contracts.telemetry import Flag, Reading
@@ -27,15 +23,6 @@ RAIN, HOURLY = "quang-tho/phu-oc/rain", "quang-tho/phu-oc/rain-1h"
 def with_hourly_rain() -> Registry:
     hourly: dict[str, Any] = {"id": "phu-oc/rain-1h", "name": "Mưa 1 giờ", "kind": "rain"}
     return sample(derived=[hourly | {"inputs": {"counter": "phu-oc/rain"}, "parameters": {"window_s": 3600}}])
-
-
-@pytest.fixture(params=["sqlite", "influx"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    url = f"sqlite:///{tmp_path / 'readings.sqlite'}"
-    if request.param == "influx":
-        url = request.getfixturevalue("influx").new_database()
-    with closing(open_store(StoreSettings(url=url))) as opened:
-        yield opened
 
 
 def counted(minute: int, mm: float) -> Row:
