@@ -234,7 +234,7 @@ async def _live(now: Next, stop: asyncio.Event, reread: Callable[[], EdgeSetting
         health = Health([source for source, _ in planned.channels])
         status = Status(boot, health, keeper)
         status.reply, status.problem = now.reply, now.problem
-        health.changed = status.changed.set
+        health.changed = keeper.changed = status.changed.set
         link = Link(settings.broker, will=Will(topic, status.last_will()))
 
         def publish_status(document: bytes) -> None:

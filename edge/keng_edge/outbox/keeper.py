@@ -64,8 +64,7 @@ T = TypeVar("T")
 
 
 class Keeper:
-    """All that touches the outbox. ``publish`` is called in the event loop with packs that are new; ``linked`` says
-    whether they will be sent."""
+    """All that touches the outbox. ``publish`` gets packs that are new; ``linked`` says whether they will be sent."""
 
     def __init__(
         self,
@@ -88,6 +87,7 @@ class Keeper:
         self._sync_every_s = sync_every_s
         self.publish = publish
         self.linked: Callable[[], bool] = lambda: True
+        self.changed: Callable[[], None] = lambda: None  # there is a problem, or it is over
 
         self._timeline = Timeline()
         self._now = self._stamp()
@@ -234,6 +234,7 @@ class Keeper:
                 ),
             )
             self._pause_s = RETRY_S
+            self.changed()
         self._problem = f"{why}: readings are held in memory"
         self._tell(len(self._alarms_kept), len(self._plain_kept))
         self._retry_at = time.monotonic() + self._pause_s
@@ -243,10 +244,10 @@ class Keeper:
         if self._problem:
             log.info("%s: the disk takes readings again", self._path)
             self._problem = ""
+            self.changed()
 
     def _publish_uncommitted(self) -> None:
-        fresh = self._alarms[self._published :]
-        self._published = len(self._alarms)
+        fresh, self._published = self._alarms[self._published :], len(self._alarms)
         for at in range(0, len(fresh), MAX_PACK_READINGS):
             part = tuple(reading for _, reading in fresh[at : at + MAX_PACK_READINGS])
             pack = Pack(self._boot.id, self._boot.next_seq(), self._now.clock, now_ms(), part)
