@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from keng_alerts.notify.cli import notify
+from keng_alerts.people import COMMANDS
 from keng_alerts.settings import AlertsSettings
 from keng_contracts.errors import Problem
 from keng_runtime.cli import Group, run_service, settings_option
@@ -98,6 +99,8 @@ def backtest(
 
 
 cli.add_command(notify)
+for command in COMMANDS:
+    cli.add_command(command)
 
 
 def main() -> None:

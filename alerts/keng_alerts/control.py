@@ -32,6 +32,7 @@ _PATIENCE_S = 10.0
 async def serve(folder: Path, answer: Callable[[dict[str, Any], str], dict[str, Any]]) -> None:
     """Answer until cancelled; ``answer`` gets the request and the Unix user. A socket that can't be had is told and
     stops nothing: no siren depends on it."""
+
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.LimitOverrunError, ValueError, TimeoutError):
             async with asyncio.timeout(_PATIENCE_S):

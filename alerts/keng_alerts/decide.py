@@ -83,7 +83,8 @@ def tick(scene: Scene, response: Response, able: bool) -> Next:
         result = result.then(ended)
     for question in response.questions:
         result = result.then(_due(scene, result.response, question))
-    if response.drill_level and scene.now_ms - response.life.told_ms >= DRILL_MS:
+    began_ms = min((ordered.at_ms for ordered in response.plays.values()), default=scene.now_ms)
+    if response.drill_level and scene.now_ms - began_ms >= DRILL_MS:
         result = result.then(end_drill(scene, result.response))
     return result.then(_deliver(scene, result.response, able)) if result.response.tracks else result
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
@@ -14,6 +16,10 @@ class AlertsSettings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="KENG_ALERTS_")
 
+    state: Path = Field(
+        Path("/var/lib/keng-alerts"),
+        description="folder for what must survive a restart, and for the socket by which people order at the machine",
+    )
     commune: str = Field("", description="commune whose gauges are watched; empty: that of the first registry seen")
     command_valid_s: float = Field(
         900.0,
