@@ -17,7 +17,7 @@ from keng_alerts import alarmtexts, health, measures
 from keng_alerts.alarms import UP, Change, Phase, Seen, State, step
 from keng_alerts.grouping import unmuted
 from keng_alerts.planning import Planned, plan
-from keng_contracts.alerts import FLOOD, AlertDocument, Forecast, Hazard
+from keng_contracts.alerts import FLOOD, AlertDocument, Forecast, Hazard, Stage
 from keng_contracts.registry import Registry
 from keng_contracts.rules import RuleKind
 from keng_contracts.status import EdgeStatus, SpeakerStatus
@@ -138,9 +138,8 @@ class Alarms:
         if alarm.state is before:
             return []
         alarm.value = seen.value
-        if (before.phase, before.episode) != (alarm.state.phase, alarm.state.episode) or alarm.state.phase is (
-            Phase.PENDING
-        ):
+        counts = alarm.state.phase is Phase.PENDING and alarm.state.count <= planned.bounds.raise_samples
+        if counts or (before.phase, before.episode) != (alarm.state.phase, alarm.state.episode):
             self._urgent.add(planned.id)
         if change is None and (alarm.state.phase is not Phase.RAISED or seen.time_ms - alarm.told_ms < NEWS_MS):
             return []
@@ -188,6 +187,9 @@ class Alarms:
             "expected_ms": expected_ms if state.phase in UP else None,
             "muted_by": "",
         }
+        if change is not None:
+            stage = Stage.RAISED if change is Change.RAISED else Stage.CLEARED
+            told |= {"stage": stage, "stage_ms": time_ms}
         if known and before is not None:
             return before.model_copy(update=told)
         return AlertDocument(

@@ -35,6 +35,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS gauge (series TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS quality (series TEXT PRIMARY KEY, window TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS data (series TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS alarm (id TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS alert (id TEXT PRIMARY KEY, document TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS outgoing (
     counter INTEGER PRIMARY KEY, topic TEXT NOT NULL, payload BLOB NOT NULL, expires_ms INTEGER NOT NULL,
@@ -80,7 +81,7 @@ class Entry(NamedTuple):
 
 @dataclass(slots=True)
 class Changes:
-    """What is made durable as one: states by series, responses by alert, counters by issuer."""
+    """What is made durable as one: states by series, responses and alarms by alert, counters by issuer."""
 
     states: dict[str, State] = field(default_factory=dict)
     windows: dict[str, Window] = field(default_factory=dict)
@@ -91,9 +92,11 @@ class Changes:
     revoked: list[int] = field(default_factory=list)
     timeline: list[Entry] = field(default_factory=list)
     obeyed: dict[str, int] = field(default_factory=dict)
+    alarms: dict[str, Any] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.windows or self.data or self.responses or self.documents or self.timeline or self.obeyed)
+        decided = self.responses or self.documents or self.timeline or self.obeyed
+        return bool(decided or self.windows or self.data or self.alarms)
 
 
 class Memory:
@@ -125,6 +128,10 @@ class Memory:
     def data(self) -> dict[str, Data]:
         """The state of every gauge's data, by series."""
         return {s: _DATA.validate_json(t) for s, t in self._db.execute("SELECT series, state FROM data")}
+
+    def alarms(self) -> dict[str, Any]:
+        """What every alarm by a rule remembers, by its id, as JSON."""
+        return {id_: json.loads(text) for id_, text in self._db.execute("SELECT id, state FROM alarm")}
 
     def alerts(self) -> dict[str, AlertDocument]:
         """Every alert's document, by id."""
@@ -164,6 +171,7 @@ class Memory:
             self._put("data (series, state)", ((s, _DATA.dump_json(v).decode()) for s, v in changes.data.items()))
             responses = ((a, RESPONSE.dump_json(r).decode()) for a, r in changes.responses.items())
             self._put("response (alert, state)", responses)
+            self._put("alarm (id, state)", ((i, json.dumps(a, allow_nan=False)) for i, a in changes.alarms.items()))
             self._put("alert (id, document)", ((d.id, d.model_dump_json()) for d in changes.documents.values()))
             self._put("obeyed (issuer, counter)", changes.obeyed.items())
             self._db.executemany("INSERT INTO outgoing VALUES (?, ?, ?, ?, 0)", changes.commands)

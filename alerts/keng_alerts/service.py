@@ -17,6 +17,7 @@ from keng_alerts.data import Data
 from keng_alerts.dispatch import Dispatch
 from keng_alerts.engine import Step, Taken, Watch
 from keng_alerts.gauges import gauges
+from keng_alerts.guard import Guard
 from keng_alerts.hazard import State
 from keng_alerts.memory import Changes, Entry, Memory
 from keng_alerts.response import Response, Send
@@ -88,18 +89,21 @@ class Alerts:
         self._alerts: dict[str, AlertDocument] = memory.alerts()
         self._obeyed = memory.obeyed()
         self._watches: dict[str, Watch] = {}
-        self._listening_ms = now_ms()
+        self._listening_ms = self._connected_ms = now_ms()
+        self._guard = Guard(self._alerts, memory, now_ms)
         self._follow(registry.current)
 
     # -- hearing ------------------------------------------------------------------------------------------------
 
     async def listen(self) -> None:
         commune = self._settings.commune or "+"
-        self._link.at_every_connect(self._publish_all)
+        self._link.at_every_connect(self._connected)
         await self._link.subscribe(pattern(Kind.REGISTRY, commune=commune))
         await self._link.subscribe(pattern(Kind.SPEAKER, Channel.PLAYBACK, commune=commune))
         await self._link.subscribe(pattern(Kind.EDGE, Channel.TELEMETRY, commune=commune))
         await self._link.subscribe(pattern(Kind.ALERT, Channel.COMMAND, commune=commune))
+        await self._link.subscribe(pattern(Kind.EDGE, Channel.STATUS, commune=commune))
+        await self._link.subscribe(pattern(Kind.SPEAKER, Channel.STATUS, commune=commune))
         if self._registry.current is None:
             log.warning("no registry yet: without thresholds nothing can be raised; waiting for the console")
         log.info("listening")
@@ -122,10 +126,13 @@ class Alerts:
                 self._mark(watch, changes)
                 for step in watch.mind(now, able):
                     self._apply(step, changes)
+            if self._link.connected:  # what can't be heard is not silent
+                self._guard.tick(now, self._connected_ms)
             self._settle(changes)
 
     def _settle(self, changes: Changes, batch: Iterable[Message] = ()) -> None:
         """On disk first; then whoever gave it to us may forget it, and others are told."""
+        self._guard.settle(changes)
         self._remember(changes)
         for message in batch:
             message.ack()
@@ -145,6 +152,8 @@ class Alerts:
             self._telemetry(topic, message.payload, now_ms(), changes)
         elif topic.channel is Channel.PLAYBACK:
             self._playback(topic, message.payload, changes)
+        elif topic.channel is Channel.STATUS:
+            self._guard.status(topic, message.payload, now_ms())
         elif topic.kind is Kind.ALERT and topic.channel is Channel.COMMAND:
             self._command(topic, message.payload, changes)
 
@@ -161,6 +170,7 @@ class Alerts:
                 desk.document = self._alerts.get(desk.id)
             watch.agrees = self._agrees
             self._watches[series] = watch
+        self._guard.follow(registry)
         for row in delegation_lapsed(registry, now_ms()):
             log.warning(
                 "level %d of %s is %s, but its delegation is not in force today: a person will be asked",
@@ -182,6 +192,7 @@ class Alerts:
         for reading in sorted(pack.readings, key=lambda r: r.time_ms):
             watch = self._watches.get(reading.series)
             if watch is None:
+                self._guard.take(topic, reading, heard_ms)
                 continue
             gauge = watch.gauge
             if gauge.sensor.node != topic.id or gauge.registry.commune.id != topic.commune:
@@ -197,6 +208,8 @@ class Alerts:
             if watch.data.state is not before:
                 self._data_changed(watch, changes)
             self._mark(watch, changes)
+            self._guard.take(topic, reading, heard_ms, taken.verdict)
+            self._guard.foretold(watch, reading.time_ms, heard_ms)
 
     def _data_changed(self, watch: Watch, changes: Changes) -> None:
         data, desk = watch.data, watch.desk
@@ -304,6 +317,8 @@ class Alerts:
         if isinstance(action, AlertStop) and (action.everything or alert == "all"):
             return self._stop_everything(action, now, changes, jti)
         watch = self._watch(alert)
+        if watch is None and (answered := self._guard.acknowledge(alert, action, now, jti, changes)) is not None:
+            return answered
         if watch is None:
             there = ", ".join(w.desk.id for w in self._watches.values()) or "none"
             problem = Problem(f"there is no gauge with the alert {alert!r}", todo=f"there are: {there}")
@@ -353,8 +368,9 @@ class Alerts:
         topic = Topic(document.commune, Kind.ALERT, document.id)
         self._link.send(str(topic), document.to_bytes(), retain=True).add_done_callback(_log_refusal)
 
-    def _publish_all(self) -> None:
-        """After a connect: the broker may have forgotten our retained documents."""
+    def _connected(self) -> None:
+        """After a connect: the broker may have forgotten our retained documents, and nobody was heard until now."""
+        self._connected_ms = now_ms()
         for document in self._alerts.values():
             self._publish(document)
 
