@@ -112,7 +112,7 @@ class Ingest:
         self._plan = Plan() if registry.current is None else plan_of(registry.current)
         self._windows = Windows(settings.state / "quality.json", now_ms())
         self._work = Work()
-        # One thread for all commits: each that allocates has a heap of its own, and memory would grow with their number.
+        # One thread for all commits: each thread that allocates gets a heap of its own, which it hardly gives back.
         self._committer = ThreadPoolExecutor(1, "commit")
         self._committing: asyncio.Task[None] | None = None
         self._sorted = asyncio.Event()  # there is work

@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from prometheus_client import Counter
 
@@ -39,12 +39,13 @@ async def keep_up(
     store_settings: StoreSettings, settings: RollupSettings, state: Path, plan: Callable[[], Plan]
 ) -> None:
     """Roll up, remove, and make the past of what ``plan()`` describes, for ever; to be cancelled."""
-    store = await asyncio.to_thread(open_store, store_settings)
+    loop, thread = asyncio.get_running_loop(), ThreadPoolExecutor(1, "upkeep")  # one heap, as for the commits
+    store = await loop.run_in_executor(thread, open_store, store_settings)
     maintenance, past = Maintenance(store, settings), Past(store, state / "derived.json")
     try:
         while True:
             start = time.monotonic()
-            more = await _whole(asyncio.to_thread(_step, maintenance, past, plan()))
+            more = await _whole(loop.run_in_executor(thread, _step, maintenance, past, plan()))
             await asyncio.sleep(SHARE * (time.monotonic() - start) if more else IDLE_S)
     finally:
         store.close()
@@ -67,9 +68,8 @@ def _step(maintenance: Maintenance, past: Past, plan: Plan) -> bool:
         return False
 
 
-async def _whole(step: Coroutine[Any, Any, bool]) -> bool:
+async def _whole(running: asyncio.Future[bool]) -> bool:
     """Wait for a step to its end also when cancelled: the store must not be closed under its hands."""
-    running = asyncio.ensure_future(step)
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:

@@ -23,7 +23,8 @@ from keng_runtime.clock import new_boot_id
 from keng_runtime.credentials import Credentials
 
 SERIES = 200
-STEP_MS = 100
+#: Each series has a reading a second, the densest that a gauge is read.
+STEP_MS = 1000
 _CHUNK = 64
 _UNACKNOWLEDGED = 10_000
 

@@ -31,6 +31,8 @@ from keng_store.settings import StoreSettings, open_store
 
 COMMUNE, NODE = "quang-tho", "tram-nen"
 DAY_MS = 86_400_000
+#: More than the readings of a quarter of an hour's load cover.
+_DAYS_A_LOAD = 30
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _PAGE_MIB = os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 _INFLUX = """
@@ -196,7 +198,7 @@ class Rig:
             credentials=str(self.folder / "credentials" / NODE),
             commune=COMMUNE,
             node=NODE,
-            base_ms=now_ms() // DAY_MS * DAY_MS - (40 - 2 * self._runs) * DAY_MS,
+            base_ms=now_ms() // DAY_MS * DAY_MS - (390 - _DAYS_A_LOAD * self._runs) * DAY_MS,
             size=size,
             **more,
         )

@@ -14,7 +14,7 @@ import contextlib
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
@@ -115,14 +115,15 @@ class SqliteStore:
                 return []
             if max_points:
                 with _transaction(db, "BEGIN"):  # all its questions are about one moment
-                    rows = list(extremes(db, found[0], start_ms, end_ms, max_points))
-            else:
-                rows = db.execute(
+                    return _rows(series, extremes(db, found[0], start_ms, end_ms, max_points))
+            return _rows(
+                series,
+                db.execute(
                     "SELECT time_ms, value, flag FROM reading"
                     " WHERE series_id = ? AND time_ms >= ? AND time_ms < ? ORDER BY time_ms",
                     (found[0], start_ms, end_ms),
-                ).fetchall()
-            return [Row(series, time_ms, value, _flag(flag)) for time_ms, value, flag in rows]
+                ),
+            )
 
     def counts(self, commune: str) -> dict[str, int]:
         with self._connection() as db:
@@ -338,6 +339,10 @@ def _bound(rows: Sequence[Row], ids: dict[str, int]) -> list[tuple[int, int, flo
         raise RowRefused(f"{error} is not a quality flag") from None
     except (TypeError, ValueError, OverflowError) as error:
         raise RowRefused(str(error)) from None
+
+
+def _rows(series: str, found: Iterable[tuple[int, float, int]]) -> list[Row]:
+    return [Row(series, time_ms, value, _flag(flag)) for time_ms, value, flag in found]
 
 
 def _flag(code: int) -> Flag:
