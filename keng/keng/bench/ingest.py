@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -47,7 +48,7 @@ async def throughput(rig: Rig, load: Load) -> dict[str, Any]:
     before, cpu = await asyncio.to_thread(rig.counts), rig.cpu_s()
     child = await rig.flood(load)
     result = await outcome(child)
-    spent = {name: seconds - cpu[name] for name, seconds in rig.cpu_s().items()}
+    spent = {name: seconds - cpu[name] for name, seconds in rig.cpu_s().items()} | {"generator": result["cpu_s"]}
     readings = result["packs"] * load.size
     audit = await asyncio.to_thread(rig.audit, load, result["acknowledged"], before)
     return {
@@ -176,7 +177,11 @@ def command(
 
     try:
         sizes = Sizes(quick, minutes)
-        figures = {store: asyncio.run(measure(folder, store, sizes, say)) for store in stores or STORES}
+        figures: dict[str, Any] = {"load_average": round(os.getloadavg()[0], 1)}
+        for store in stores or STORES:
+            figures[store] = asyncio.run(measure(folder, store, sizes, say))
+            for name in ("receipt_ms", "overload", "backlog"):  # at the top those of the first store
+                figures.setdefault(name, figures[store].get(name))
         if against and "influxdb" in figures:
             figures["node_red"] = asyncio.run(against_node_red(folder, sizes, figures["influxdb"], say))
         click.echo(json.dumps(figures))
