@@ -9,9 +9,9 @@ from pathlib import Path
 
 from keng_contracts.errors import Problem
 from keng_contracts.telemetry import Clock
-from keng_loudspeaker import children
+from keng_loudspeaker.playing import children
+from keng_loudspeaker.playing.sound import AUTO, NULL, environment, has_card, sinks
 from keng_loudspeaker.settings import LoudspeakerSettings
-from keng_loudspeaker.sound import AUTO, NULL, environment, has_card, sinks
 from keng_runtime.clock import clock_state
 from keng_runtime.credentials import Credentials
 

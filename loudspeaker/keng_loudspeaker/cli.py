@@ -67,8 +67,8 @@ def check(settings_file: Path | None) -> None:
 @device_option
 def say(text: str, lang: str, device: str) -> None:
     """Speak a text now, on this machine, and tell what was heard at the output."""
-    from keng_loudspeaker.aloud import aloud, spoken
-    from keng_loudspeaker.speech import words
+    from keng_loudspeaker.playing.aloud import aloud, spoken
+    from keng_loudspeaker.sounding.speech import words
 
     try:
         speech = Speech(lang=lang, text=text)
@@ -83,7 +83,7 @@ def say(text: str, lang: str, device: str) -> None:
 @device_option
 def play(file: Path, device: str) -> None:
     """Play a sound file now, on this machine, and tell what was heard at the output."""
-    from keng_loudspeaker.aloud import aloud, stored
+    from keng_loudspeaker.playing.aloud import aloud, stored
 
     asyncio.run(aloud(device, stored(file), click.echo))
 

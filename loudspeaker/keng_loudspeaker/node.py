@@ -24,17 +24,17 @@ from keng_contracts.playback import What
 from keng_contracts.registry import Registry
 from keng_contracts.status import SpeakerStatus
 from keng_contracts.topics import BadTopic, Channel, Kind, Topic, is_slug
-from keng_loudspeaker.cache import Cache
-from keng_loudspeaker.evidence import Courier, Outbox
-from keng_loudspeaker.media import Media
-from keng_loudspeaker.memory import Memory
-from keng_loudspeaker.meter import Hearing
-from keng_loudspeaker.obey import Refused, decide
-from keng_loudspeaker.performance import Performance
-from keng_loudspeaker.playlist import Already, Cut, Drop, Effect, Job, Playlist, Start, Wait, Why
-from keng_loudspeaker.reports import VERSION, Clockwork, Evidence, Order, StatusBoard
+from keng_loudspeaker.obeying.memory import Memory
+from keng_loudspeaker.obeying.obey import Refused, decide
+from keng_loudspeaker.playing.performance import Performance
+from keng_loudspeaker.playing.playlist import Already, Cut, Drop, Effect, Job, Playlist, Start, Wait, Why
+from keng_loudspeaker.playing.stage import Stage
+from keng_loudspeaker.proving.evidence import Courier, Outbox
+from keng_loudspeaker.proving.meter import Hearing
+from keng_loudspeaker.proving.reports import VERSION, Clockwork, Evidence, Order, StatusBoard
 from keng_loudspeaker.settings import LoudspeakerSettings
-from keng_loudspeaker.stage import Stage
+from keng_loudspeaker.sounding.cache import Cache
+from keng_loudspeaker.sounding.media import Media
 from keng_runtime import mqtt
 from keng_runtime.clock import new_boot_id, now_ms
 from keng_runtime.credentials import Credentials

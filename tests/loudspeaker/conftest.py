@@ -23,8 +23,8 @@ from keng_contracts.playback import PlaybackEvent, What
 from keng_contracts.receipts import Receipt, to_ranges
 from keng_contracts.status import SpeakerStatus
 from keng_contracts.topics import Channel, Kind, Topic
-from keng_loudspeaker.meter import Ears, listen
-from keng_loudspeaker.sound import Sound
+from keng_loudspeaker.playing.sound import Sound
+from keng_loudspeaker.proving.meter import Ears, listen
 from keng_runtime.mqtt import Link
 from keng_runtime.signing import SigningKey, TrustStore
 from tests.support.broker import COMMUNE, RunningBroker

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from keng_contracts.commands import Siren, Speech
-from keng_loudspeaker.cache import Cache, seconds
-from keng_loudspeaker.media import Media, Unplayable
+from keng_loudspeaker.sounding.cache import Cache, seconds
+from keng_loudspeaker.sounding.media import Media, Unplayable
 
 SHORT = Siren(pattern="ngan", blasts=2, blast_s=0.3, gap_s=0.2)
 

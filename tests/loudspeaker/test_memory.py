@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from keng_contracts.errors import Problem
-from keng_loudspeaker.memory import Memory
-from keng_loudspeaker.playlist import MAX_ENDED
+from keng_loudspeaker.obeying.memory import Memory
+from keng_loudspeaker.playing.playlist import MAX_ENDED
 
 
 def test_counters_ended_jobs_and_refusals_survive_without_a_clean_end(tmp_path: Path) -> None:

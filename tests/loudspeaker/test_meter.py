@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keng_loudspeaker.meter import BLOCK, FLOOR, RATE, SILENCE_DBFS, Hearing, Meter, StreamClock, dbfs
+from keng_loudspeaker.proving.meter import BLOCK, FLOOR, RATE, SILENCE_DBFS, Hearing, Meter, StreamClock, dbfs
 
 
 def tone(seconds: float, amplitude: float = 0.5, hz: float = 1000) -> array[int]:

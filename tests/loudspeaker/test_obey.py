@@ -14,7 +14,7 @@ from joserfc.jwk import OctKey
 
 from keng_contracts.commands import CLOCK_SKEW_S, MAX_VALIDITY_S, Audience, Refusal
 from keng_contracts.telemetry import Clock
-from keng_loudspeaker.obey import Accepted, Refused, decide
+from keng_loudspeaker.obeying.obey import Accepted, Refused, decide
 from keng_runtime.signing import SigningKey, TrustStore
 
 ALERTS = SigningKey.generate("alerts")

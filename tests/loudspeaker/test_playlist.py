@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from keng_contracts.commands import Priority
-from keng_loudspeaker.playlist import (
+from keng_loudspeaker.playing.playlist import (
     MAX_ENDED,
     MAX_WAITING,
     RULES,

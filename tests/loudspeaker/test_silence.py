@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from keng_loudspeaker.silence import PATIENCE_S, Watch
+from keng_loudspeaker.playing.silence import PATIENCE_S, Watch
 
 BLASTS = [(0.0, 10.0), (20.0, 30.0)]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from keng_contracts.commands import Siren
-from keng_loudspeaker import siren
+from keng_loudspeaker.sounding import siren
 
 
 def pattern(blasts: int, blast_s: float, gap_s: float, repeats: int = 1) -> Siren:

@@ -19,13 +19,13 @@ import pytest
 
 from keng_contracts.commands import Siren
 from keng_contracts.playback import What
-from keng_loudspeaker import performance as performing
-from keng_loudspeaker import player, silence, sound
-from keng_loudspeaker.cache import Cache
-from keng_loudspeaker.media import Clip, Media
-from keng_loudspeaker.meter import Hearing, listen
-from keng_loudspeaker.performance import Performance
-from keng_loudspeaker.stage import Open, Stage
+from keng_loudspeaker.playing import performance as performing
+from keng_loudspeaker.playing import player, silence, sound
+from keng_loudspeaker.playing.performance import Performance
+from keng_loudspeaker.playing.stage import Open, Stage
+from keng_loudspeaker.proving.meter import Hearing, listen
+from keng_loudspeaker.sounding.cache import Cache
+from keng_loudspeaker.sounding.media import Clip, Media
 from tests.loudspeaker.conftest import children_of
 from tests.support.processes import until
 

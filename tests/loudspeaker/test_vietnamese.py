@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keng_loudspeaker.vietnamese import integer, speakable
+from keng_loudspeaker.sounding.vietnamese import integer, speakable
 
 GOLDEN = [
     line.split("\t") for line in Path(__file__).with_name("vietnamese.tsv").read_text(encoding="utf-8").splitlines()

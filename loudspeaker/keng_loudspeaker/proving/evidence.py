@@ -23,7 +23,7 @@ from prometheus_client import Counter, Gauge
 
 from keng_contracts.playback import PlaybackEvent, What
 from keng_contracts.receipts import Receipt
-from keng_loudspeaker.memory import open_database
+from keng_loudspeaker.obeying.memory import open_database
 from keng_runtime.mqtt import Link, Refused
 
 T = TypeVar("T")

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keng_contracts.errors import Problem
-from keng_loudspeaker.meter import Ears, listen
-from keng_loudspeaker.player import PlayerFailed, Players
-from keng_loudspeaker.sound import Sound, open_sound
+from keng_loudspeaker.playing.player import PlayerFailed, Players
+from keng_loudspeaker.playing.sound import Sound, open_sound
+from keng_loudspeaker.proving.meter import Ears, listen
 
 log = logging.getLogger(__name__)
 

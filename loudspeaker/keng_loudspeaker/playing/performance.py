@@ -14,11 +14,11 @@ from typing import Any, Protocol
 
 from keng_contracts.errors import Problem
 from keng_contracts.playback import What
-from keng_loudspeaker.media import Clip, Unplayable
-from keng_loudspeaker.meter import Hearing
-from keng_loudspeaker.player import Mpv, PlayerFailed
-from keng_loudspeaker.silence import Watch
-from keng_loudspeaker.stage import Open, Stage
+from keng_loudspeaker.playing.player import Mpv, PlayerFailed
+from keng_loudspeaker.playing.silence import Watch
+from keng_loudspeaker.playing.stage import Open, Stage
+from keng_loudspeaker.proving.meter import Hearing
+from keng_loudspeaker.sounding.media import Clip, Unplayable
 
 TICK_S = 0.05
 #: The player is asked whether it lives, this often.

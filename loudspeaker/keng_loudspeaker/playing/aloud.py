@@ -14,13 +14,13 @@ from typing import Any
 from keng_contracts.commands import Speech
 from keng_contracts.errors import Problem
 from keng_contracts.playback import What
-from keng_loudspeaker.cache import Cache
-from keng_loudspeaker.media import Clip, Media, Unplayable
-from keng_loudspeaker.meter import Hearing
-from keng_loudspeaker.performance import Performance
-from keng_loudspeaker.player import PlayerFailed
+from keng_loudspeaker.playing.performance import Performance
+from keng_loudspeaker.playing.player import PlayerFailed
+from keng_loudspeaker.playing.stage import Stage
+from keng_loudspeaker.proving.meter import Hearing
 from keng_loudspeaker.settings import LoudspeakerSettings
-from keng_loudspeaker.stage import Stage
+from keng_loudspeaker.sounding.cache import Cache
+from keng_loudspeaker.sounding.media import Clip, Media, Unplayable
 
 Maker = Callable[[Path], Coroutine[Any, Any, Clip]]
 

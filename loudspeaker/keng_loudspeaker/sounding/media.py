@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keng_contracts.commands import Item, Siren
-from keng_loudspeaker import siren, speech
-from keng_loudspeaker.cache import Cache, seconds
+from keng_loudspeaker.sounding import siren, speech
+from keng_loudspeaker.sounding.cache import Cache, seconds
 
 log = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from keng_contracts.errors import Problem
-from keng_loudspeaker import children
-from keng_loudspeaker.sound import Sound
+from keng_loudspeaker.playing import children
+from keng_loudspeaker.playing.sound import Sound
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from keng_contracts.commands import Speech
 from keng_contracts.errors import Problem
-from keng_loudspeaker import children
-from keng_loudspeaker.cache import seconds
-from keng_loudspeaker.vietnamese import speakable
+from keng_loudspeaker.playing import children
+from keng_loudspeaker.sounding.cache import seconds
+from keng_loudspeaker.sounding.vietnamese import speakable
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from keng_contracts.errors import Problem
-from keng_loudspeaker.playlist import MAX_ENDED
+from keng_loudspeaker.playing.playlist import MAX_ENDED
 
 log = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from operator import mul
 
 from keng_contracts.errors import Problem
-from keng_loudspeaker import children
-from keng_loudspeaker.sound import RATE, Sound
+from keng_loudspeaker.playing import children
+from keng_loudspeaker.playing.sound import RATE, Sound
 
 log = logging.getLogger(__name__)
 

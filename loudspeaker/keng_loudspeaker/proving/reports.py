@@ -16,9 +16,9 @@ from keng_contracts.commands import Play, Refusal
 from keng_contracts.playback import PlaybackEvent, What
 from keng_contracts.status import SpeakerStatus
 from keng_contracts.telemetry import Clock
-from keng_loudspeaker.evidence import Courier
-from keng_loudspeaker.meter import Hearing
-from keng_loudspeaker.obey import Refused
+from keng_loudspeaker.obeying.obey import Refused
+from keng_loudspeaker.proving.evidence import Courier
+from keng_loudspeaker.proving.meter import Hearing
 from keng_runtime.clock import clock_state, now_ms
 from keng_runtime.files import write_atomically
 from keng_runtime.mqtt import Link

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keng_contracts.errors import Problem
-from keng_loudspeaker import children
+from keng_loudspeaker.playing import children
 
 log = logging.getLogger(__name__)
 
