@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from keng_console import registry_file
+from keng_console.cap.cli import cap
 from keng_console.settings import ConsoleSettings
 from keng_console.telling import tell, told
 from keng_contracts.registry import AuthorityMode
@@ -53,6 +54,7 @@ def check(file: Path) -> None:
         click.echo(f"  sirens start by themselves: {rule.sensor} level {rule.level} in {zones} ({rule.delegated_by})")
 
 
+cli.add_command(cap)
 cli.add_command(tell)
 cli.add_command(told)
 

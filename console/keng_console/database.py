@@ -65,6 +65,11 @@ class Database:
                 todo="check that it runs, who owns it, and the free disk space",
             ) from None
 
+    @property
+    def engine(self) -> Engine:
+        """For what keeps tables of its own in the same database."""
+        return self._engine
+
     def close(self) -> None:
         self._engine.dispose()
 
@@ -85,7 +90,7 @@ class Database:
             return session.scalar(select(RegistryVersion).order_by(RegistryVersion.version.desc()).limit(1))
 
     def keep_registry(self, version: int, document: str, taken_ms: int) -> None:
-        with _told(), Session(self._engine) as session, session.begin():
+        with told(), Session(self._engine) as session, session.begin():
             session.add(RegistryVersion(version=version, document=document, taken_ms=taken_ms))
 
     # -- playback -----------------------------------------------------------------------------------------------
@@ -93,7 +98,7 @@ class Database:
     def keep_playback(self, rows: Sequence[Evidence]) -> None:
         """Keep events for ever; returns once they are committed. One that is there already changes nothing."""
         values = [_row(row) for row in rows]
-        with _told(), self._engine.begin() as connection:
+        with told(), self._engine.begin() as connection:
             connection.execute(self._insert(Playback).on_conflict_do_nothing(), values)
 
     def recent_playback(self, each: int) -> list[tuple[str, PlaybackEvent]]:
@@ -107,7 +112,7 @@ class Database:
             .subquery()
         )
         query = select(ranked).where(ranked.c.rank <= each).order_by(ranked.c.at_ms, ranked.c.seq)
-        with _told(), self._engine.connect() as connection:
+        with told(), self._engine.connect() as connection:
             return [(row.node, PlaybackEvent.model_validate_json(row.payload)) for row in connection.execute(query)]
 
     # -- orders -------------------------------------------------------------------------------------------------
@@ -115,7 +120,7 @@ class Database:
     def keep_order(self, jti: str, node: str, action: EdgeAction, by: str, now_ms: int, boot: str) -> Order:
         """Keep an order under the next counter; returns once that is committed. The counter never falls below the
         clock, so that even a lost database goes on above what the nodes have seen."""
-        with _told(), Session(self._engine) as session, session.begin():
+        with told(), Session(self._engine) as session, session.begin():
             highest = session.scalar(select(func.max(EdgeOrder.ctr))) or 0
             order = Order(max(highest + 1, now_ms), jti, node, action, by[:63], now_ms, boot[:32])
             row = {"action": action.model_dump_json(), "ordered_by": order.by, "boot": order.boot}
@@ -124,7 +129,7 @@ class Database:
 
     def keep_answer(self, answer: Answer) -> bool:
         """Whether this was news: an answer that is kept already, or to an order that is not ours, is not."""
-        with _told(), self._engine.begin() as connection:
+        with told(), self._engine.begin() as connection:
             ours = select(EdgeOrder.ctr).where(EdgeOrder.jti == answer.jti, EdgeOrder.node == answer.node)
             if answer.jti and connection.scalar(ours) is None:
                 return False
@@ -138,19 +143,19 @@ class Database:
         refusals = select(EdgeAnswer).where(EdgeAnswer.jti == "").order_by(EdgeAnswer.heard_ms.desc()).limit(limit)
         if node:
             orders, refusals = orders.where(EdgeOrder.node == node), refusals.where(EdgeAnswer.node == node)
-        with _told(), Session(self._engine) as session:
+        with told(), Session(self._engine) as session:
             return self._with_answers(session, orders), [_answer(row) for row in session.scalars(refusals)]
 
     def last_orders(self) -> list[Told]:
         """The newest order to every node."""
         newest = select(func.max(EdgeOrder.ctr)).group_by(EdgeOrder.node)
-        with _told(), Session(self._engine) as session:
+        with told(), Session(self._engine) as session:
             return self._with_answers(session, select(EdgeOrder).where(EdgeOrder.ctr.in_(newest)))
 
     def refusals(self) -> dict[str, int]:
         """How many refusals were heard of every node."""
         query = select(EdgeAnswer.node, func.count()).where(EdgeAnswer.detail.startswith(REFUSED))
-        with _told(), self._engine.connect() as connection:
+        with told(), self._engine.connect() as connection:
             return {node: count for node, count in connection.execute(query.group_by(EdgeAnswer.node))}
 
     @staticmethod
@@ -223,7 +228,7 @@ def _text(text: str, length: int) -> str:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def told() -> Iterator[None]:
     """Turns the driver's errors into :class:`DatabaseUnavailable` with their first line."""
     try:
         yield

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Generic, TypeVar
 
+from keng_console.cap.judge import Received
 from keng_console.orders import Told
 from keng_contracts.alerts import AlertDocument, Hazard
 from keng_contracts.playback import PlaybackEvent
@@ -120,6 +121,7 @@ class Live:
         self.refusals: dict[str, int] = {}
         self.speakers: dict[str, Heard[SpeakerStatus]] = {}
         self.alerts: dict[str, AlertDocument] = {}
+        self.bulletins: list[Received] = []
         self.playback: dict[str, list[PlaybackEvent]] = {}
         self.broker_connected = False
         self.store_readable = False

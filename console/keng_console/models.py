@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Float, Index, MetaData, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, Float, Index, Integer, MetaData, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -72,3 +72,57 @@ class EdgeAnswer(Base):
     heard_ms: Mapped[int] = mapped_column(BigInteger)
     ok: Mapped[bool] = mapped_column(Boolean)
     detail: Mapped[str] = mapped_column(Text)
+
+
+class CapIssued(Base):
+    """A message of ours, as it was published, byte for byte."""
+
+    __tablename__ = "cap_issued"
+    __table_args__ = (Index(None, "alert", "sent_ms"), Index(None, "sent_ms"))
+
+    identifier: Mapped[str] = mapped_column(String(200), primary_key=True)
+    alert: Mapped[str] = mapped_column(String(63))
+    sender: Mapped[str] = mapped_column(String(200))
+    sent: Mapped[str] = mapped_column(String(40))
+    sent_ms: Mapped[int] = mapped_column(BigInteger)
+    expires_ms: Mapped[int] = mapped_column(BigInteger)
+    msg_type: Mapped[str] = mapped_column(String(16))
+    level: Mapped[int] = mapped_column(BigInteger)
+    meaning: Mapped[str] = mapped_column(String(80))
+    headline: Mapped[str] = mapped_column(Text)
+    document: Mapped[str] = mapped_column(Text)
+
+
+class CapReceived(Base):
+    """A message that came in, as it came, and what followed from it. ``signer`` is empty unless it was proven."""
+
+    __tablename__ = "cap_received"
+    __table_args__ = (Index(None, "identifier"), Index(None, "signer", "id"))
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    received_ms: Mapped[int] = mapped_column(BigInteger)
+    source: Mapped[str] = mapped_column(Text)
+    signer: Mapped[str] = mapped_column(String(63))
+    sender: Mapped[str] = mapped_column(Text)
+    identifier: Mapped[str] = mapped_column(Text)
+    sent: Mapped[str] = mapped_column(Text)
+    msg_type: Mapped[str] = mapped_column(String(16))
+    verdict: Mapped[str] = mapped_column(String(16))
+    detail: Mapped[str] = mapped_column(Text)
+    bulletin: Mapped[str] = mapped_column(String(16))
+    zones: Mapped[str] = mapped_column(Text)
+    play: Mapped[str] = mapped_column(String(80))
+    headline: Mapped[str] = mapped_column(Text)
+    document: Mapped[str] = mapped_column(Text)
+
+
+class SpeakerOrder(Base):
+    """A signed command to loudspeakers, under the counter that it was signed with."""
+
+    __tablename__ = "speaker_order"
+
+    ctr: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    topic: Mapped[str] = mapped_column(Text)
+    token: Mapped[str] = mapped_column(Text)
+    expires_ms: Mapped[int] = mapped_column(BigInteger)
+    sent: Mapped[bool] = mapped_column(Boolean)

@@ -13,6 +13,7 @@ import uvicorn
 
 from keng_console import desk
 from keng_console.board import Board
+from keng_console.cap.exchange import Exchange
 from keng_console.database import Database
 from keng_console.desk import Desk
 from keng_console.listener import Listener
@@ -59,6 +60,8 @@ class Console:
         self.app = create_app(
             self._pages, self.board, self.view, self.health, database.recent_playback, version("keng-console")
         )
+        self.exchange = Exchange(settings.cap, link, self.live, database, self._news.set)
+        self.app.include_router(self.exchange.routes)
         for node, event in database.recent_playback(MAX_PLAYBACK):
             self.live.played(node, event)
         self._registry_changed()
@@ -99,6 +102,7 @@ class Console:
                 self.listener.keep_evidence(),
                 self.teller.keep_answers(),
                 self.desk.serve(door),
+                *self.exchange.jobs(),
                 self._read_store(),
                 self._redraw(),
                 self._check_database(),

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from keng_console.cap.settings import CapSettings
 from keng_contracts.errors import Problem
 from keng_runtime.settings import ServiceSettings
 from keng_store.settings import StoreSettings
@@ -36,6 +37,7 @@ class ConsoleSettings(ServiceSettings):
         description="in a demonstration, seconds of the story that pass in one second; rates are divided by it",
     )
     store: StoreSettings = StoreSettings()
+    cap: CapSettings = CapSettings()
 
     @property
     def database(self) -> str:

@@ -19,10 +19,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
 
+from keng_console.cap.judge import Known, Order, Received
+from keng_console.cap.message import Reference
+from keng_console.cap.records import MAX_UNPROVEN, Outgoing, Records
 from keng_console.database import UNREADABLE, Database, DatabaseUnavailable, Evidence
 from keng_console.models import Base
 from keng_console.orders import Answer, Told
-from keng_contracts.commands import Identify, Reload, SetInterval
+from keng_contracts.commands import Identify, Reload, SetInterval, Stop
 from keng_contracts.errors import Problem
 from keng_contracts.playback import PlaybackEvent, What
 from keng_contracts.telemetry import Clock
@@ -91,6 +94,7 @@ def test_migrations_make_from_nothing_exactly_what_the_models_say(url: str) -> N
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
     ours = {"registry_version", "playback_event", "edge_order", "edge_answer"}
+    ours |= {"cap_issued", "cap_received", "speaker_order"}
     assert ours | {"alembic_version"} == set(inspect(engine).get_table_names())
     engine.dispose()
 
@@ -151,6 +155,47 @@ def test_an_order_is_kept_with_its_answers_and_a_refusal_of_nobodys_order_beside
     assert told == [Told(order, (replace(done, detail="mua: as set"),))]
     assert (refused, database.refusals()) == ([forged], {"tram-a": 1})
     assert {one.order.node for one in database.last_orders()} == {"tram-a", "tram-b"}
+
+
+def test_a_bulletin_is_kept_with_its_orders_and_what_is_unproven_only_in_bounds(database: Database) -> None:
+    records = Records(database.engine)
+    row = Received(
+        1,
+        "test",
+        "tinh",
+        "a@b",
+        "id-1",
+        "2025-11-17T03:00:00+07:00",
+        "Alert",
+        "played",
+        "",
+        "khan-cap",
+        "toan-xa,ven-song",
+        "cap-1",
+        "Lũ",
+        "<alert/>",
+    )
+    orders = [Order("toan-xa", Stop(play="cap-0")), Order("ven-song", Stop(play="cap-0"))]
+
+    def sign(ctr: int, order: Order) -> Outgoing:
+        return Outgoing(ctr, order.zone, "token", 9)
+
+    first = records.keep_received(row, orders, sign, now_ms=1000)
+    assert [order.ctr for order in first] == [1000, 1001]
+    assert [order.ctr for order in records.keep_received(row._replace(identifier="id-2"), orders, sign, 1000)] == [
+        1002,
+        1003,
+    ]
+    records.sent(1000)
+    assert [order.ctr for order in records.outgoing()] == [1001, 1002, 1003]
+    name = Reference("a@b", "id-1", "2025-11-17T03:00:00+07:00")
+    assert records.known([name]) == {name: Known("tinh", "cap-1", ("toan-xa", "ven-song"))}
+    for number in range(MAX_UNPROVEN + 20):
+        nobody = row._replace(signer="", verdict="unsigned", identifier=f"id-{number}\0", play="")
+        records.keep_received(nobody, [], sign, 1000)
+    kept = records.received(10_000)
+    assert len([r for r in kept if not r.signer]) == MAX_UNPROVEN
+    assert len([r for r in kept if r.signer]) == 2
 
 
 def test_a_database_that_is_locked_keeps_nothing_and_says_so(tmp_path: Path) -> None:

@@ -37,6 +37,9 @@ MAX_BYTES = 256 * 1024
 #: Elements in a document, characters in one text, points in all polygons.
 MAX_ELEMENTS, MAX_TEXT, MAX_POINTS = 4000, 8000, 5000
 
+#: Characters from the space on that XML 1.0 can't write.
+_NOT_XML = frozenset("\ufffe\uffff") | frozenset(map(chr, range(0xD800, 0xE000)))
+
 E = TypeVar("E", bound=StrEnum)
 
 
@@ -98,7 +101,7 @@ def _write_info(alert: Any, info: Info, zone: ZoneInfo) -> None:
 
 
 def _add(parent: Any, name: str, text: str) -> None:
-    clean = "".join(c for c in unicodedata.normalize("NFC", text) if c >= " " or c in "\n\t")
+    clean = "".join(c for c in unicodedata.normalize("NFC", text) if c in "\n\t" or (c >= " " and c not in _NOT_XML))
     etree.SubElement(parent, f"{{{NAMESPACE}}}{name}").text = clean
 
 

@@ -1,0 +1,138 @@
+"""What was issued and what came in, in the operational database. Blocking calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Engine, delete, func, select, update
+from sqlalchemy.orm import Session
+
+from keng_console.cap.compose import Issued
+from keng_console.cap.feed import Published
+from keng_console.cap.judge import UNPROVEN, Known, Order, Received
+from keng_console.cap.message import MsgType, Reference
+from keng_console.database import told
+from keng_console.models import CapIssued, CapReceived, SpeakerOrder
+
+#: Messages that nobody signed are kept in this number; what was signed is kept for ever.
+MAX_UNPROVEN = 500
+
+
+class Outgoing(NamedTuple):
+    """A signed command on its way to the broker."""
+
+    ctr: int
+    topic: str
+    token: str
+    expires_ms: int
+
+
+class Records:
+    """Tables of CAP in the console's database."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    # -- out ----------------------------------------------------------------------------------------------------
+
+    def issued_since(self, since_ms: int) -> dict[str, list[Issued]]:
+        """What was issued and may still hold, by alert, the oldest first."""
+        query = select(CapIssued).where(CapIssued.expires_ms > since_ms).order_by(CapIssued.sent_ms)
+        found: dict[str, list[Issued]] = {}
+        with told(), Session(self._engine) as session:
+            for row in session.scalars(query):
+                reference = Reference(row.sender, row.identifier, row.sent)
+                found.setdefault(row.alert, []).append(
+                    Issued(
+                        row.alert, reference, MsgType(row.msg_type), row.level, row.meaning, row.sent_ms, row.expires_ms
+                    )
+                )
+        return found
+
+    def keep_issued(self, issued: Issued, headline: str, document: str) -> None:
+        """Keep a message; it is published once this has returned."""
+        with told(), Session(self._engine) as session, session.begin():
+            session.add(
+                CapIssued(
+                    identifier=issued.reference.identifier,
+                    alert=issued.alert,
+                    sender=issued.reference.sender,
+                    sent=issued.reference.sent,
+                    sent_ms=issued.sent_ms,
+                    expires_ms=issued.expires_ms,
+                    msg_type=issued.msg_type.value,
+                    level=issued.level,
+                    meaning=issued.meaning,
+                    headline=headline,
+                    document=document,
+                )
+            )
+
+    def document(self, identifier: str) -> str | None:
+        with told(), Session(self._engine) as session:
+            return session.scalar(select(CapIssued.document).where(CapIssued.identifier == identifier))
+
+    def newest(self, limit: int) -> list[Published]:
+        """The newest messages of ours, the newest first."""
+        query = select(
+            CapIssued.identifier, CapIssued.sent_ms, CapIssued.msg_type, CapIssued.headline, CapIssued.document
+        ).order_by(CapIssued.sent_ms.desc(), CapIssued.identifier.desc())
+        with told(), self._engine.connect() as connection:
+            return [Published(*row) for row in connection.execute(query.limit(limit))]
+
+    # -- in -----------------------------------------------------------------------------------------------------
+
+    def known(self, references: Sequence[Reference]) -> dict[Reference, Known]:
+        """The proven messages among these."""
+        names = {reference.identifier for reference in references}
+        query = select(CapReceived).where(CapReceived.identifier.in_(names), CapReceived.signer != "")
+        found: dict[Reference, Known] = {}
+        with told(), Session(self._engine) as session:
+            for row in session.scalars(query.order_by(CapReceived.id)):
+                reference = Reference(row.sender, row.identifier, row.sent)
+                if reference in references:
+                    found[reference] = Known(row.signer, row.play, tuple(filter(None, row.zones.split(","))))
+        return found
+
+    def keep_received(
+        self, received: Received, orders: Sequence[Order], sign: Callable[[int, Order], Outgoing], now_ms: int
+    ) -> list[Outgoing]:
+        """Keep a message with the signed commands that follow from it, all or nothing; returns the commands.
+
+        ``sign`` is given each order with its counter, which never falls below the clock, so that even a lost database
+        goes on above what nodes have seen.
+        """
+        with told(), Session(self._engine) as session, session.begin():
+            session.add(CapReceived(**{k: _clean(v) for k, v in received._asdict().items()}))
+            last = max(session.scalar(select(func.max(SpeakerOrder.ctr))) or 0, now_ms - 1)
+            commands = [sign(last + number, order) for number, order in enumerate(orders, start=1)]
+            session.add_all(SpeakerOrder(**command._asdict(), sent=False) for command in commands)
+            if received.verdict in UNPROVEN:
+                old = select(CapReceived.id).where(CapReceived.signer == "").order_by(CapReceived.id.desc())
+                session.execute(delete(CapReceived).where(CapReceived.id.in_(old.offset(MAX_UNPROVEN).limit(1000))))
+        return commands
+
+    def outgoing(self) -> list[Outgoing]:
+        """Commands that the broker does not have yet, in the order of their counters."""
+        query = select(SpeakerOrder).where(SpeakerOrder.sent.is_(False)).order_by(SpeakerOrder.ctr)
+        with told(), Session(self._engine) as session:
+            return [Outgoing(row.ctr, row.topic, row.token, row.expires_ms) for row in session.scalars(query)]
+
+    def sent(self, ctr: int) -> None:
+        """The broker has this command, or nobody may obey it any more."""
+        with told(), Session(self._engine) as session, session.begin():
+            session.execute(update(SpeakerOrder).where(SpeakerOrder.ctr == ctr).values(sent=True))
+
+    def received(self, limit: int) -> list[Received]:
+        """The newest messages that came in, the newest first."""
+        query = select(CapReceived).order_by(CapReceived.id.desc()).limit(limit)
+        with told(), Session(self._engine) as session:
+            return [
+                Received(**{name: getattr(row, name) for name in Received._fields}) for row in session.scalars(query)
+            ]
+
+
+def _clean(value: Any) -> Any:
+    """PostgreSQL takes NUL in no text."""
+    return value.replace("\0", "") if isinstance(value, str) else value
