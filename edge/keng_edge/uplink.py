@@ -112,8 +112,9 @@ class Uplink:
     async def _subscribe(self) -> None:
         while True:
             try:
-                await self._link.subscribe(self._receipts)
-                return await self._link.subscribe(self._commands)
+                # Together: who sees us online may send a command at once.
+                await asyncio.gather(self._link.subscribe(self._receipts), self._link.subscribe(self._commands))
+                return
             except Refused as error:
                 log.error("%s", Problem(str(error), where=self._receipts, todo="check the broker's acl", retried=True))
                 await asyncio.sleep(RETRY_S)

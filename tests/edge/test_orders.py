@@ -139,8 +139,9 @@ async def test_commands_are_obeyed_once_answered_and_remembered(broker: RunningB
             settings.write_text(good)
             await console.send(Restart())
             assert await asyncio.to_thread(edge.wait) == 0, "systemd starts it again"
+            await until(lambda: console.status is not None and console.status.state == "offline")
         with start_edge(broker, tmp_path, buses) as edge:
-            await until(lambda: console.status is not None and console.status.state == "online")
+            await until(lambda: console.said("the new settings are good"), what="it is there, and hears")
             await console.again(token)
             await until(lambda: console.said("refused: replayed"), what="the counter is on disk")
             assert '"muc-nuoc": 5.0' in (tmp_path / "state" / "edge-orders.json").read_text()
