@@ -36,7 +36,7 @@ from keng_console.views import (
     StationView,
     ThresholdView,
 )
-from keng_contracts.alerts import AlertDocument, DataState, Forecast, Hazard
+from keng_contracts.alerts import FLOOD, AlertDocument, DataState, Forecast, Hazard
 from keng_contracts.registry import Registry, Sensor, Station
 from keng_contracts.telemetry import Flag
 from keng_store.protocol import Row
@@ -144,6 +144,8 @@ def _alerts(live: Live, registry: Registry, stations: dict[str, Station], now_ms
     speakers = {speaker.id: speaker.name for speaker in registry.speakers}
     views = []
     for document in live.alerts.values():
+        if document.kind != FLOOD:
+            continue
         raised = document.hazard is Hazard.RAISED and document.level > 0
         ended_ms = document.cleared_ms or document.updated_ms
         if not raised and (document.episode == 0 or now_ms - ended_ms > CLEARED_SHOWN_MS):

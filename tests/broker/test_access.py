@@ -26,7 +26,7 @@ EVERYONE = (*SERVICES, *NODES)
 # Topic: who may publish on it, who may hear it. Written down here a second time, against the shipped list.
 RIGHTS: dict[str, tuple[set[str], set[str]]] = {
     "edge/tram-phu-oc/telemetry": ({"tram-phu-oc"}, {"ingest", "ingest-2", "alerts", "console"}),
-    "edge/tram-phu-oc/status": ({"tram-phu-oc"}, {"console"}),
+    "edge/tram-phu-oc/status": ({"tram-phu-oc"}, {"alerts", "console"}),
     "edge/tram-phu-oc/receipt": ({"ingest", "ingest-2"}, {"tram-phu-oc", "console"}),
     "edge/tram-phu-oc/command": ({"console"}, {"tram-phu-oc", "console"}),
     "speaker/loa-phuoc-yen/playback": ({"loa-phuoc-yen"}, {"alerts", "console"}),

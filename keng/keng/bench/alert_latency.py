@@ -23,6 +23,7 @@ from keng.bench.figures import percentiles
 from keng.demo.children import Children
 from keng.demo.plan import GAUGE, NODE, Plan
 from keng_broker.provision import provision
+from keng_contracts.alerts import FLOOD
 from keng_contracts.commands import Command, Stop
 from keng_contracts.playback import PlaybackEvent, What
 from keng_contracts.receipts import Receipt
@@ -72,7 +73,9 @@ class Observer:
             message.ack()
             topic = Topic.parse(message.topic)
             if topic.kind is Kind.ALERT:
-                self.level = json.loads(message.payload)["level"]
+                document = json.loads(message.payload)
+                if document["kind"] == FLOOD:
+                    self.level = document["level"]
             elif topic.kind is Kind.ZONE:
                 self.commanded.put_nowait(at_ms)
             elif topic.id is not None:

@@ -287,6 +287,9 @@ class Registry(_Strict):
             nodes=frozenset(s.node for s in self.sensors),
             speakers=frozenset(s.id for s in self.speakers),
             stations=frozenset(s.id for s in self.stations),
+            distances=frozenset(
+                id_ for d in self.derived if d.kind is DerivedKind.WATER_LEVEL for id_ in d.inputs.values()
+            ),
         )
 
     def series(self, sensor: Sensor | Derived) -> str:

@@ -294,7 +294,8 @@ class Rule(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the registry has to watch: units by sensor's id, kind and unit by derived id, and the other names."""
+    """What the registry has to watch: units by sensor's id, kind and unit by derived id, and the other names.
+    ``distances`` are the sensors that a water level is made of."""
 
     sensors: Mapping[str, str]
     derived: Mapping[str, tuple[str, str]]
@@ -302,12 +303,14 @@ class Known:
     nodes: frozenset[str]
     speakers: frozenset[str]
     stations: frozenset[str]
+    distances: frozenset[str]
 
 
 def watched(rule: Rule, known: Known) -> dict[str, str]:
     """What a rule watches, with the unit of each; an unknown name is in no unit that any kind takes.
 
-    ``"*"`` takes, of the sensors, those in a unit that the kind can take.
+    ``"*"`` takes, of the sensors, those in a unit that the kind can take, and for rain no distance to the water. Where
+    there is none yet it watches nothing.
     """
     spec = rule.spec
     of: Mapping[str, str]
@@ -321,7 +324,8 @@ def watched(rule: Rule, known: Known) -> dict[str, str]:
         made = {id_: unit for id_, (kind, unit) in known.derived.items() if kind in spec.derived}
         of = {**({} if rule.kind is RuleKind.AIR else known.sensors), **made}
     if ALL in rule.watch:
-        return {id_: unit for id_, unit in of.items() if rule.scale(unit) is not None}
+        left_out = known.distances if rule.kind is RuleKind.RAIN else frozenset[str]()
+        return {id_: unit for id_, unit in of.items() if rule.scale(unit) is not None and id_ not in left_out}
     return {id_: of[id_] for id_ in rule.watch if id_ in of}
 
 
@@ -357,8 +361,6 @@ def _faults(rule: Rule, known: Known) -> list[str]:
     if ALL in rule.watch:
         if len(rule.watch) > 1:
             found.append(f'{where}: watch is "*" or names, not both')
-        if not things:
-            found.append(f'{where}: watch = "*", but there is nothing that {rule.kind} could watch')
     else:
         found += [f"{where}: {_unknown(rule, id_, known)}" for id_ in rule.watch if id_ not in things]
     for id_, unit in things.items():
