@@ -13,6 +13,7 @@ import pytest
 from keng_contracts.telemetry import Reading
 from keng_ingest.dead_letters import DeadLetters
 from keng_runtime.clock import now_ms
+from keng_runtime.files import write_atomically
 from keng_store.settings import StoreSettings, open_store
 from tests.support.broker import RunningBroker
 from tests.support.disk import small_disk
@@ -235,13 +236,13 @@ async def test_a_clock_of_ingest_that_steps_loses_and_doubles_nothing(
         url = request.getfixturevalue("influx").new_database()
     file, step, times = tmp_path / "ingest.toml", tmp_path / "step", twenty()
     file.write_text(settings(commune_broker, "ingest", tmp_path / "ingest") + f'[store]\nurl = "{url}"\n')
-    step.write_text("0")
+    write_atomically(step, b"0")
     command = [sys.executable, "-c", _STEPPED, step, "run", "--settings", file]
     with Process(command, log=tmp_path / "ingest.log") as ingest:
         ingest.says("taking telemetry")
         async with edge(commune_broker) as node:
             for part, away_ms in enumerate((0, 400 * DAY_MS, -3 * DAY_MS, 3_600_000)):
-                step.write_text(str(away_ms))
+                write_atomically(step, str(away_ms).encode())
                 mine = times[part * 5 : part * 5 + 5]
                 sent = await send(node, mine)
                 await node.receipt_for(*sent)
