@@ -40,6 +40,7 @@ class Dispatch:
         self._counter = memory.counter()
         self._queue = deque(memory.outgoing())
         self._news = asyncio.Event()
+        self._under_way: Outgoing | None = None  # handed to the link: it can't be taken back
 
     @property
     def idle(self) -> bool:
@@ -70,7 +71,7 @@ class Dispatch:
     def revoke(self, play: str) -> list[int]:
         """Take the orders to play it, or with ``play`` empty to play anything, out of the queue: a stop must not have
         to wait for the sound that it stops. Returns their counters, for the disk."""
-        gone = [c for c in list(self._queue)[1:] if _plays(c.payload, play)]
+        gone = [c for c in self._queue if c is not self._under_way and _plays(c.payload, play)]
         for command in gone:
             self._queue.remove(command)
         return [command.counter for command in gone]
@@ -88,7 +89,9 @@ class Dispatch:
                 self._news.clear()
                 await self._news.wait()
             await self._link.wait_connected()
-            command = self._queue[0]
+            if not self._queue:
+                continue  # all of it was revoked
+            command = self._under_way = self._queue[0]
             left_s = (command.expires_ms - now_ms()) / 1000
             if left_s > 0:
                 try:
@@ -99,6 +102,7 @@ class Dispatch:
             else:
                 log.error("%s: a command expired before the broker could be reached", command.topic)
             self._queue.popleft()
+            self._under_way = None
             with contextlib.suppress(sqlite3.Error):  # it would be sent again after a restart, and refused as a copy
                 self._memory.sent([command.counter])
 
