@@ -122,6 +122,7 @@ class Live:
         self.speakers: dict[str, Heard[SpeakerStatus]] = {}
         self.alerts: dict[str, AlertDocument] = {}
         self.bulletins: list[Received] = []
+        self.unproven: list[Received] = []
         self.playback: dict[str, list[PlaybackEvent]] = {}
         self.broker_connected = False
         self.store_readable = False

@@ -21,9 +21,11 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from keng_console import nodes
+from keng_console.cap.judge import Bulletin, Verdict
 from keng_console.live import CHART_ROWS, Live, Track, gauges, usable
 from keng_console.views import (
     AlertView,
+    BulletinView,
     Chart,
     DeliveryView,
     Freshness,
@@ -83,6 +85,7 @@ def overview(
             stations=[],
             speakers=[],
             nodes=[],
+            bulletins=[],
         )
     stations = {station.id: station for station in registry.stations}
     alerts = _alerts(live, registry, stations, now_ms)
@@ -106,7 +109,26 @@ def overview(
         stations=_stations(live, registry, now_ms),
         speakers=nodes.speakers(live, registry),
         nodes=nodes.edges(live, registry),
+        bulletins=_bulletins(live, registry),
+        unproven=len(live.unproven),
     )
+
+
+def _bulletins(live: Live, registry: Registry) -> list[BulletinView]:
+    """What came in from those whom the console knows: words that nobody has proven are on no page."""
+    names = {zone.id: zone.name for zone in registry.zones}
+    return [
+        BulletinView(
+            row.received_ms,
+            row.signer,
+            row.headline,
+            Bulletin(row.bulletin),
+            Verdict(row.verdict),
+            [names.get(zone, zone) for zone in row.zones.split(",") if zone],
+            row.detail,
+        )
+        for row in live.bulletins
+    ]
 
 
 # -- the situation ----------------------------------------------------------------------------------------------

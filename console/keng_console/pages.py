@@ -83,6 +83,7 @@ class Pages:
             section("notices", "notices.html"),
             *(section(f"gauge-{g.slug}", "gauge.html", tools.gauge_tone(g), gauge=g) for g in view.gauges),
             section("alerts", "alerts.html"),
+            section("bulletins", "bulletins.html"),
             section("speakers", "speakers.html"),
             *(section(f"station-{s.id}", "station.html", station=s) for s in view.stations),
             section("nodes", "nodes.html"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from keng_console.cap.judge import Bulletin, Verdict
 from keng_console.orders import Told
 from keng_contracts.alerts import Delivery, Forecast
 from keng_contracts.playback import What
@@ -218,6 +219,19 @@ class Headline:
 
 
 @dataclass(frozen=True, slots=True)
+class BulletinView:
+    """A CAP message of somebody whom the console knows; ``detail`` is the reason of the verdict."""
+
+    received_ms: int
+    sender: str
+    headline: str
+    bulletin: Bulletin
+    verdict: Verdict
+    zones: list[str]
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     now_ms: int
     commune: str
@@ -237,3 +251,5 @@ class Overview:
     stations: list[StationView]
     speakers: list[SpeakerView]
     nodes: list[NodeView]
+    bulletins: list[BulletinView]
+    unproven: int = field(default=0)

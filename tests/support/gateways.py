@@ -1,7 +1,8 @@
-"""Gateways that messages to people are sent through, on loopback: a web hook and a mail server."""
+"""Servers of others on loopback: gateways for messages to people (web hook, mail), and a feed."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Iterator
@@ -66,6 +67,59 @@ def web_hook() -> Iterator[WebHook]:
         yield hook
     finally:
         hook.close()
+
+
+class FeedServer:
+    """Serves ``files`` by path, with an ETag; counts what was asked for and what had not changed."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.asked: list[str] = []
+        self.unchanged = 0
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                server.asked.append(self.path)
+                body = server.files.get(self.path)
+                etag = f'"{hash(body)}"'
+                if body is None:
+                    self.send_error(404)
+                    return
+                if self.headers.get("If-None-Match") == etag:
+                    server.unchanged += 1
+                    self.send_response(304)
+                    self.end_headers()
+                    return
+                self.send_response(200)
+                self.send_header("ETag", etag)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                with contextlib.suppress(ConnectionError):
+                    self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self._port}{path}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@contextmanager
+def feed_server() -> Iterator[FeedServer]:
+    server = FeedServer()
+    try:
+        yield server
+    finally:
+        server.close()
 
 
 class MailServer:

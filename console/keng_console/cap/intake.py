@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 #: For how long a loudspeaker may obey, in seconds: one that comes back later stays silent.
 VALID_S = 900.0
-#: Messages that a page shows.
+#: Messages that are shown, of the proven and of the others: who floods the latter pushes out none of the former.
 SHOWN = 10
 RETRY_S = 5.0
 
@@ -86,7 +86,7 @@ class Intake:
         self._one = asyncio.Lock()
         self._outgoing = deque(records.outgoing())
         self._to_send = asyncio.Event()
-        live.bulletins = records.received(SHOWN)
+        live.bulletins, live.unproven = records.received(SHOWN, proven=True), records.received(SHOWN, proven=False)
 
     async def take(self, data: bytes, source: str, *, keep_unproven: bool = True) -> Ruling:
         """What became of some bytes from ``source``. One after the other, so that a copy meets its original.
@@ -101,7 +101,10 @@ class Intake:
         if received is not None:
             level = logging.WARNING if ruling.verdict is not Verdict.RECORDED else logging.INFO
             log.log(level, "CAP from %s: %s %s", source, ruling.verdict, received.headline or ruling.detail)
-            self._live.bulletins = [received, *self._live.bulletins][:SHOWN]
+            if received.signer:
+                self._live.bulletins = [received, *self._live.bulletins][:SHOWN]
+            else:
+                self._live.unproven = [received, *self._live.unproven][:SHOWN]
             self._changed()
         if commands:
             self._outgoing.extend(commands)
@@ -129,7 +132,7 @@ class Intake:
             bulletin=ruling.bulletin.value,
             zones=",".join(ruling.zones),
             play=ruling.play,
-            headline=(info.headline or info.event)[:300] if info else "",
+            headline=" ".join((info.headline or info.event).split())[:300] if info else "",
             document=data[: xml.MAX_BYTES].decode("utf-8", "replace"),
         )
 

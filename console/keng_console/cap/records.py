@@ -124,9 +124,10 @@ class Records:
         with told(), Session(self._engine) as session, session.begin():
             session.execute(update(SpeakerOrder).where(SpeakerOrder.ctr == ctr).values(sent=True))
 
-    def received(self, limit: int) -> list[Received]:
+    def received(self, limit: int, *, proven: bool) -> list[Received]:
         """The newest messages that came in, the newest first."""
-        query = select(CapReceived).order_by(CapReceived.id.desc()).limit(limit)
+        whose = CapReceived.signer != "" if proven else CapReceived.signer == ""
+        query = select(CapReceived).where(whose).order_by(CapReceived.id.desc()).limit(limit)
         with told(), Session(self._engine) as session:
             return [
                 Received(**{name: getattr(row, name) for name in Received._fields}) for row in session.scalars(query)

@@ -143,7 +143,7 @@ def router(settings: CapSettings, sender: Callable[[], str], live: Live, records
                 [zone for zone in row.zones.split(",") if zone],
                 row.headline,
             )
-            for row in live.bulletins
+            for row in sorted([*live.bulletins, *live.unproven], key=lambda row: -row.received_ms)
         ]
 
     return routes
