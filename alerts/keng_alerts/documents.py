@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from keng_alerts import texts
+from keng_alerts import life, texts
 from keng_alerts.authority import mode_of
 from keng_alerts.gauges import Gauge
 from keng_alerts.hazard import State, Transition
+from keng_alerts.life import Life
 from keng_alerts.response import Response, Scene
 from keng_contracts.alerts import AlertDocument, Hazard
 
@@ -73,16 +74,23 @@ def of_drill(scene: Scene, response: Response, before: AlertDocument | None) -> 
     )
 
 
+def adopted(alert: AlertDocument) -> Response:
+    """What has been done about an alert of an older version, which kept nothing of it: it was raised, and nobody has
+    acknowledged it yet."""
+    known = life.raised(Life(), alert.updated_ms) if alert.level else Life()
+    return Response(episode=alert.episode, life=known)
+
+
 def told(document: AlertDocument, response: Response, gauge: Gauge) -> AlertDocument:
     """The alert with what has been done about it; the same object where it says so already."""
-    life, ordered = response.life, list(response.plays.values())
+    people, ordered = response.life, list(response.plays.values())
     last = max(ordered, key=lambda o: (o.at_ms, o.play.rank), default=None)
     names = {speaker.id: speaker.name for speaker in gauge.registry.speakers}
     says: dict[str, Any] = {
-        "stage": life.stage,
-        "stage_ms": life.since_ms or None,
-        "escalations": life.escalations,
-        "acknowledged": life.acknowledged,
+        "stage": people.stage,
+        "stage_ms": people.since_ms or None,
+        "escalations": people.escalations,
+        "acknowledged": people.acknowledged,
         "questions": list(response.questions),
         "silence": response.silence,
         "play": last.play.play if last else "",

@@ -15,6 +15,7 @@ from keng_alerts import control, obey
 from keng_alerts.authority import delegation_lapsed
 from keng_alerts.data import Data
 from keng_alerts.dispatch import Dispatch
+from keng_alerts.documents import adopted
 from keng_alerts.engine import Step, Taken, Watch
 from keng_alerts.gauges import gauges
 from keng_alerts.guard import Guard
@@ -166,8 +167,12 @@ class Alerts:
                 gauge, limits[series], self._states.get(series), self._windows.get(series), self._data.get(series)
             )
             for desk in (watch.desk, watch.drill):
-                desk.response = self._responses.get(desk.id, desk.response)
                 desk.document = self._alerts.get(desk.id)
+                known = self._responses.get(desk.id)
+                if known is not None:
+                    desk.response = known
+                elif desk.document is not None:
+                    desk.response = adopted(desk.document)
             watch.agrees = self._agrees
             self._watches[series] = watch
         self._guard.follow(registry)
