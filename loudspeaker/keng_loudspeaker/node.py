@@ -1,7 +1,7 @@
 """The node: hears commands, decides, plays, and says what happened. The rim around the pure parts.
 
 A command's way: broker → :mod:`obey` (may it?) → :mod:`playlist` (now, later, instead of what?) → :mod:`memory` (its
-number on disk) → :mod:`performance` (sound) → :mod:`evidence` (what was heard) → broker.
+number on disk) → :mod:`jobs` and :mod:`performance` (sound) → :mod:`evidence` (what was heard) → broker.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,17 +20,15 @@ from prometheus_client import Counter
 
 from keng_contracts.commands import Audience, Command, Play, Siren, Stop
 from keng_contracts.errors import Problem
-from keng_contracts.playback import What
 from keng_contracts.registry import Registry
 from keng_contracts.status import SpeakerStatus
 from keng_contracts.topics import BadTopic, Channel, Kind, Topic, is_slug
 from keng_loudspeaker.obeying.memory import Memory
 from keng_loudspeaker.obeying.obey import Refused, decide
-from keng_loudspeaker.playing.performance import Performance
-from keng_loudspeaker.playing.playlist import Already, Cut, Drop, Effect, Job, Playlist, Start, Wait, Why
+from keng_loudspeaker.playing.jobs import Jobs
+from keng_loudspeaker.playing.playlist import Why
 from keng_loudspeaker.playing.stage import Stage
 from keng_loudspeaker.proving.evidence import Courier, Outbox
-from keng_loudspeaker.proving.meter import Hearing
 from keng_loudspeaker.proving.reports import VERSION, Clockwork, Evidence, Order, StatusBoard
 from keng_loudspeaker.settings import LoudspeakerSettings
 from keng_loudspeaker.sounding.cache import Cache
@@ -148,9 +146,7 @@ class Node:
 
     def __post_init__(self) -> None:
         self._trust = self.link.credentials.trust()
-        self._playlist = Playlist.remembering(self.memory.ended())
-        self._orders: dict[str, Order] = {}
-        self._playing: dict[str, tuple[Performance, asyncio.Task[bool]]] = {}
+        self.jobs = Jobs(self.stage, self.media, self.evidence, self.memory, self._show)
         self._tell_refusals = Allowance(TOLD_AT_ONCE, TOLD_EVERY_S)
         self._leaving = False
         self._background: set[asyncio.Task[None]] = set()
@@ -249,75 +245,19 @@ class Node:
 
     def _obey(self, command: Command, came_s: float) -> None:
         ACCEPTED.labels(command.action.do).inc()
+        log.info("%s orders: %s", command.iss, command.action.do)
+        remember = partial(self.memory.obey, command.iss, command.ctr)  # on disk before anything sounds
         match command.action:
             case Play() as play:
-                effects = self._playlist.offer(Job(play.play, play.priority, play.rank), came_s)
-                order = Order(play, command.jti, came_s)
-                if not any(isinstance(effect, Already) for effect in effects):
-                    self._orders[play.play] = order
-                reasons = {Already: "already", Wait: "waiting"}
-                reason = next((reasons[type(e)] for e in effects if type(e) in reasons), "")
-                log.info("%s orders %s%s", command.iss, play.play, f" ({reason})" if reason else "")
-                self.evidence.accepted(order, reason)
+                self.jobs.play(Order(play, command.jti, came_s), remember)
             case Stop(play=name):
-                effects = self._playlist.stop(name, came_s)
-                log.info("%s stops %s", command.iss, name or "everything")
                 self.evidence.stop_accepted(name, command.jti)
-        over = [effect.play for effect in effects if isinstance(effect, Cut | Drop)]
-        if isinstance(command.action, Stop) and command.action.play:
-            over.append(command.action.play)
-        self.memory.obey(command.iss, command.ctr, over)  # on disk before anything sounds
-        self._act(effects)
-
-    # -- playing ------------------------------------------------------------------------------------------------
-
-    def _act(self, effects: Iterable[Effect]) -> None:
-        for effect in effects:
-            match effect:
-                case Start(play):
-                    self._start(self._orders[play])
-                case Cut(play, why, by):
-                    del self._orders[play]
-                    self._playing[play][0].cut(f"{why.value}: {by}" if by else why.value)
-                case Drop(play, why):
-                    self.evidence.dropped(self._orders.pop(play), why.value)
-        self._show()
-
-    def _start(self, order: Order) -> None:
-        def say(what: What, item: int, *, reason: str = "", hearing: Hearing | None = None) -> None:
-            self.evidence.step(order, what, item, reason, hearing)
-
-        clips = [partial(self.media.clip, item) for item in order.play.items]
-        performance = Performance(clips, self.stage, say)
-        task = performance.start()
-        self._playing[order.play.play] = (performance, task)
-        task.add_done_callback(lambda done: self._ended(order, performance, done))
-
-    def _ended(self, order: Order, performance: Performance, task: asyncio.Task[bool]) -> None:
-        """A performance is over: by itself, or cut. A job of which nothing was heard may be ordered again."""
-        name, heard = order.play.play, False
-        if name in self._playing and self._playing[name][0] is performance:
-            del self._playing[name]
-        if task.cancelled():  # the playlist knows: it has cut it
-            if not performance.began:
-                self.evidence.dropped(order, performance.why)
-            return
-        if (fault := task.exception()) is not None:
-            log.error("playing %s failed: %r", name, fault)
-            self.evidence.broken(order, f"fault: {type(fault).__name__}")
-        else:
-            heard = task.result()
-        if self._orders.get(name) is order:
-            del self._orders[name]
-            if heard:
-                self.memory.end([name])
-            self._act(self._playlist.ended(name, time.monotonic(), again=not heard))
+                self.jobs.stop(name, came_s, remember)
 
     def _show(self) -> None:
-        playing = self._playlist.playing
         self.board.set(
             device=self.stage.device,
-            playing=playing.play if playing else "",
+            playing=self.jobs.playing,
             refused=self.memory.refused,
             zones=self.me.zones,
         )
@@ -328,23 +268,15 @@ class Node:
         """Once told to stop: obey nothing more, silence what sounds, and say so."""
         await stop.wait()
         self._leaving = True
-        tasks = []
-        for name, order in self._orders.items():
-            if name in self._playing:
-                performance, task = self._playing[name]
-                performance.cut(Why.NODE_STOPPED.value)
-                tasks.append(task)
-            else:
-                self.evidence.dropped(order, Why.NODE_STOPPED.value)
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.jobs.leave(Why.NODE_STOPPED.value)
 
     async def close(self) -> None:
         """Leave nothing behind."""
         self.stage.changed = lambda: None
-        tasks: list[asyncio.Task[Any]] = [*self._background, *(task for _, task in self._playing.values())]
-        for task in tasks:
+        for task in self._background:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self.jobs.close()
         await self.courier.work()
         await self.board.offline()
         self.courier.close()

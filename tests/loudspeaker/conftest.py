@@ -172,6 +172,14 @@ class RunningNode:
         shutil.rmtree(self.state, ignore_errors=True)
 
 
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Short, for a socket's path has little room."""
+    path = Path(tempfile.mkdtemp(prefix="keng-stage-"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
 @pytest.fixture(scope="module")
 def village_broker() -> Iterator[RunningBroker]:
     with RunningBroker() as broker:

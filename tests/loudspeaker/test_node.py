@@ -96,6 +96,26 @@ async def test_bao_dong_3_interrupts_bao_dong_2(node: RunningNode, village: Vill
     assert village.steps(bd2.play) == [What.ACCEPTED, What.STARTED, What.CUT]
 
 
+async def test_what_says_so_goes_on_after_an_emergency_and_the_rest_is_over(
+    node: RunningNode, village: Village
+) -> None:
+    await online(village)
+    bulletin = play(SHORT, LONG, priority=Priority.SCHEDULED).model_copy(update={"resume": True})
+    siren = play(SHORT, rank=3)
+    await village.order(village.alerts.command(bulletin))
+    await village.event(bulletin.play, What.STARTED, item=1)
+    await village.order(village.alerts.command(siren))
+    assert (await village.event(bulletin.play, What.CUT)).reason == f"interrupted: {siren.play}"
+    await village.event(siren.play, What.FINISHED)
+    await until(lambda: village.status.playing == bulletin.play, what="the bulletin goes on")
+    await until(lambda: village.steps(bulletin.play).count(What.STARTED) == 3)
+    resumed = [e for e in village.events if e.play == bulletin.play and e.what is What.STARTED][-1]
+    assert resumed.item == 1 and resumed.reason.startswith("resumed at")
+    await village.order(village.alerts.command(Stop(play=bulletin.play)))
+    await until(lambda: village.steps(bulletin.play).count(What.CUT) == 2, what="it can be stopped all the same")
+    await until(lambda: village.status.playing == "")
+
+
 async def test_a_stop_silences_at_once_and_the_order_stays_dead(
     node: RunningNode, village: Village, guard: Signer
 ) -> None:

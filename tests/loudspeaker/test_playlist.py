@@ -63,6 +63,86 @@ def test_an_equal_or_lower_rank_waits_and_the_highest_goes_first() -> None:
     assert playlist.ended("bd2", 6) == [Start("tin")]
 
 
+P = Priority
+#: What plays (row) and what is ordered (column), highest first: what becomes of the new order.
+MATRIX = """
+            emergency  urgent  live  priority  scheduled  relay
+emergency   wait       wait    drop  wait      wait       wait
+urgent      cut        wait    drop  wait      wait       wait
+live        cut        cut     drop  wait      wait       wait
+priority    cut        cut     cut   wait      wait       wait
+scheduled   cut        cut     cut   cut       wait       wait
+relay       cut        cut     cut   cut       cut        wait
+"""
+CELLS = [
+    (P(row.split()[0]), P(column), word)
+    for row in MATRIX.strip().splitlines()[1:]
+    for column, word in zip(MATRIX.split()[:6], row.split()[1:], strict=True)
+]
+
+
+@pytest.mark.parametrize(("plays", "ordered", "becomes"), CELLS)
+@pytest.mark.parametrize("resume", [False, True])
+def test_what_gives_way_to_what(plays: Priority, ordered: Priority, becomes: str, resume: bool) -> None:
+    playlist = Playlist()
+    assert playlist.offer(Job("cu", plays, resume=resume), 0) == [Start("cu")]
+    resumes = resume and plays is not P.LIVE
+    expected: dict[str, list[Effect]] = {
+        "wait": [Wait("moi")],
+        "drop": [Drop("moi", Why.WAITED_TOO_LONG)],
+        "cut": [Cut("cu", Why.INTERRUPTED, by="moi", resumes=resumes), Start("moi")],
+    }
+    assert playlist.offer(Job("moi", ordered), 1) == expected[becomes]
+    if becomes == "cut":
+        assert playlist.ended("moi", 2) == ([Start("cu")] if resumes else [])
+
+
+@pytest.mark.parametrize("priority", Priority)
+def test_how_long_each_waits_for_its_turn_and_to_go_on(priority: Priority) -> None:
+    rule = RULES[priority]
+    for waited_s, starts in ((rule.patience_s, True), (rule.patience_s + 1, False)):
+        playlist = Playlist()
+        playlist.offer(Job("coi", Priority.EMERGENCY, 9), 0)
+        if playlist.offer(Job("tin", priority), 0) == [Wait("tin")]:
+            after = playlist.ended("coi", waited_s)
+            assert after == ([Start("tin")] if starts else [Drop("tin", Why.WAITED_TOO_LONG)])
+    for away_s, resumes in ((rule.resume_s, True), (rule.resume_s + 1, False)):
+        playlist = Playlist()
+        playlist.offer(Job("tin", priority, resume=True), 0)
+        cut, _ = playlist.offer(Job("coi", Priority.EMERGENCY, 9), 0)
+        if isinstance(cut, Cut) and cut.resumes:
+            after = playlist.ended("coi", away_s)
+            assert after == ([Start("tin")] if resumes else [Drop("tin", Why.WAITED_TOO_LONG)])
+
+
+def test_what_resumes_goes_on_before_its_equals_and_after_what_stands_higher() -> None:
+    playlist = Playlist()
+    playlist.offer(Job("sang", Priority.SCHEDULED, resume=True), 0)
+    playlist.offer(job("toi"), 1)
+    playlist.offer(job("coi", Priority.EMERGENCY), 2)
+    playlist.offer(job("uu-tien", Priority.PRIORITY), 3)
+    assert playlist.ended("coi", 4) == [Start("uu-tien")]
+    assert playlist.ended("uu-tien", 5) == [Start("sang")]
+    assert playlist.ended("sang", 6) == [Start("toi")]
+
+
+def test_a_stop_ends_also_what_would_have_gone_on() -> None:
+    for stopped in ("sang", ""):
+        playlist = Playlist()
+        playlist.offer(Job("sang", Priority.SCHEDULED, resume=True), 0)
+        playlist.offer(job("coi", Priority.EMERGENCY), 1)
+        assert Drop("sang", Why.STOPPED) in playlist.stop(stopped, 2)
+        assert playlist.ended("coi", 3) == []
+
+
+def test_what_came_to_its_end_in_the_moment_of_its_interruption_does_not_go_on() -> None:
+    playlist = Playlist()
+    playlist.offer(Job("sang", Priority.SCHEDULED, resume=True), 0)
+    playlist.offer(job("coi", Priority.EMERGENCY), 1)
+    assert playlist.ended("sang", 1) == []
+    assert playlist.ended("coi", 2) == [] and playlist.has_ended("sang")
+
+
 def test_the_same_order_again_is_answered_and_played_once() -> None:
     playlist = Playlist()
     playlist.offer(job("coi", Priority.EMERGENCY), 0)
@@ -144,10 +224,13 @@ class AnyOrders(RuleBasedStateMachine):
                     assert play not in self.over, "what is over was started"
                     self.sounding = play
                     self.started.append(play)
-                case Cut(play, _, _):
+                case Cut(play, why, _, resumes):
                     assert self.sounding == play
                     self.sounding = None
-                    self.over.add(play)
+                    if resumes:
+                        assert self.known[play].resume and why is Why.INTERRUPTED, "it resumes unasked"
+                    else:
+                        self.over.add(play)
                 case Drop(play, _):
                     assert play != self.sounding
                     self.over.add(play)
@@ -156,11 +239,12 @@ class AnyOrders(RuleBasedStateMachine):
         play=st.sampled_from("abcdefgh"),
         priority=st.sampled_from(Priority),
         rank=st.integers(0, 4),
+        resume=st.booleans(),
         later=st.floats(0, 400),
     )
-    def offer(self, play: str, priority: Priority, rank: int, later: float) -> None:
+    def offer(self, play: str, priority: Priority, rank: int, resume: bool, later: float) -> None:
         self.now += later
-        offered = Job(play, priority, rank)
+        offered = Job(play, priority, rank, resume)
         before = self.playlist.playing
         fresh = play not in self.over and play != self.sounding and play not in [w.play for w in self.playlist.waiting]
         effects = self.playlist.offer(offered, self.now)
@@ -168,7 +252,8 @@ class AnyOrders(RuleBasedStateMachine):
         assert fresh or effects == [Already(play)]
         if fresh and priority is Priority.EMERGENCY and (before is None or before.priority is not Priority.EMERGENCY):
             assert effects[-1] == Start(play), "an emergency waited for something lower"
-        self.known[play] = offered
+        if fresh:
+            self.known[play] = offered
         self.do(effects)
 
     @rule(play=st.sampled_from(["", *"abcdefgh"]))
@@ -194,6 +279,10 @@ class AnyOrders(RuleBasedStateMachine):
     def a_late_word_about_another(self, play: str) -> None:
         if play != self.sounding:
             assert self.playlist.ended(play, self.now) == []
+            if play in self.started and play not in [w.play for w in self.playlist.waiting]:
+                self.over.discard(play)
+                if self.playlist.has_ended(play):
+                    self.over.add(play)
 
     @invariant()
     def the_state_is_what_the_effects_have_made(self) -> None:

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import os
-import shutil
 import signal
-import tempfile
 import time
 import wave
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,57 +17,15 @@ from keng_contracts.playback import What
 from keng_loudspeaker.playing import performance as performing
 from keng_loudspeaker.playing import player, silence, sound
 from keng_loudspeaker.playing.performance import Performance
-from keng_loudspeaker.playing.stage import Open, Stage
-from keng_loudspeaker.proving.meter import Hearing, listen
-from keng_loudspeaker.sounding.cache import Cache
-from keng_loudspeaker.sounding.media import Clip, Media
+from keng_loudspeaker.playing.stage import Stage
+from keng_loudspeaker.proving.meter import listen
+from keng_loudspeaker.sounding.media import Clip
 from tests.loudspeaker.conftest import children_of
+from tests.loudspeaker.stage_support import Told, running, siren
 from tests.support.processes import until
 
 SHORT = Siren(pattern="ngan", blasts=2, blast_s=0.3, gap_s=0.1)
 SECOND = Siren(pattern="mot-giay", blasts=1, blast_s=1, gap_s=0)
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Short, for a socket's path has little room."""
-    path = Path(tempfile.mkdtemp(prefix="keng-stage-"))
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
-
-
-@contextlib.asynccontextmanager
-async def running(node: str, device: str, folder: Path) -> AsyncIterator[tuple[Stage, Open]]:
-    stage = Stage(node, device, folder / node, latency_ms=20, volume=100)
-    (folder / node).mkdir()
-    task = asyncio.create_task(stage.run())
-    try:
-        yield stage, await stage.opened(20)
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-class Told:
-    """Every step that was said, and a way to act on one."""
-
-    def __init__(self) -> None:
-        self.steps: list[tuple[What, str, Hearing | None]] = []
-        self.on: dict[What, Callable[[], None]] = {}
-
-    def __call__(self, what: What, item: int, *, reason: str = "", hearing: Hearing | None = None) -> None:
-        self.steps.append((what, reason, hearing))
-        self.on.pop(what, lambda: None)()
-
-    @property
-    def whats(self) -> list[What]:
-        return [what for what, _, _ in self.steps]
-
-
-def siren(pattern: Siren, folder: Path) -> Callable[[], Coroutine[Any, Any, Clip]]:
-    cache = Cache(folder / "kept", folder / "spare", 1 << 30)
-    cache.prepare()
-    return lambda: Media(cache, 150).clip(pattern)
 
 
 async def test_a_sink_of_the_machine_is_fed_through_our_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

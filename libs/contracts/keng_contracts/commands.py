@@ -37,7 +37,15 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Siren(_Strict):
+#: Who says it: the person's name, as it goes into the record.
+Person = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+class _Item(_Strict):
+    gain_db: float = Field(0.0, ge=-30, le=12, description="louder or softer than an item of its kind is by itself")
+
+
+class Siren(_Item):
     """A siren pattern, exact to the sample: ``blasts`` of ``blast_s``, ``gap_s`` between, all ``repeats`` times."""
 
     kind: Literal["siren"] = "siren"
@@ -48,7 +56,7 @@ class Siren(_Strict):
     repeats: int = Field(1, ge=1, le=5)
 
 
-class Speech(_Strict):
+class Speech(_Item):
     """A spoken text, NFC. ``lang`` is a BCP 47 tag."""
 
     kind: Literal["speech"] = "speech"
@@ -81,6 +89,14 @@ class Play(_Strict):
     items: list[Item] = Field(min_length=1, max_length=20)
     exercise: bool = False
     cause: Cause | None = None
+    repeats: int = Field(1, ge=1, le=20, description="how often all items are played, one after the other")
+    gap_s: float = Field(0.0, ge=0, le=600, description="silence between two items, and between two repeats")
+    gong: bool = Field(False, description="a gong before the first item")
+    fade_in_s: float = Field(0.0, ge=0, le=10)
+    fade_out_s: float = Field(0.0, ge=0, le=10)
+    resume: bool = Field(
+        False, description="what was interrupted goes on where it was, once all that stood higher is over"
+    )
 
 
 class Stop(_Strict):
@@ -148,10 +164,6 @@ class EdgeCommand(_Strict):
     nbf: float
     exp: float
     action: EdgeAction
-
-
-#: Who says it: the person's name, as it goes into the record.
-Person = Annotated[str, Field(min_length=1, max_length=100)]
 
 
 class AlertConfirm(_Strict):

@@ -1,19 +1,23 @@
 """One job as it is played: item after item, watched by ear, with a word about every step.
 
 A step is said when it was heard: started with the first sample at the output, finished with the level of all that
-sounded. If the player dies, hangs or stays silent, the item is tried once more with a fresh one.
+sounded. If the player dies, hangs or stays silent, the item is tried once more with a fresh one. What was cut knows
+its place, and another performance may go on from there.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from keng_contracts.errors import Problem
 from keng_contracts.playback import What
+from keng_loudspeaker.playing.filters import chain
 from keng_loudspeaker.playing.player import Mpv, PlayerFailed
 from keng_loudspeaker.playing.silence import Watch
 from keng_loudspeaker.playing.stage import Open, Stage
@@ -33,6 +37,11 @@ OVERRUN_S = 5.0
 AGAIN_S = 0.2
 #: So long may a job wait for a device that was lost.
 DEVICE_S = 10.0
+#: What goes on after an interruption begins so much before the place where it was cut: the word itself was lost.
+OVERLAP_S = 1.0
+
+log = logging.getLogger(__name__)
+Tell = Callable[[What, str], None]
 
 
 class Say(Protocol):
@@ -45,13 +54,42 @@ class Silent(PlayerFailed):
     """It plays, and nothing comes out."""
 
 
+Maker = Callable[[], Coroutine[Any, Any, Clip]]
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a job is played, beside its items: see :class:`keng_contracts.commands.Play`. ``volume`` is in percent, None
+    leaves the player's own; ``gong`` makes the gong that comes first, and nothing is told of it."""
+
+    repeats: int = 1
+    gap_s: float = 0.0
+    fade_in_s: float = 0.0
+    fade_out_s: float = 0.0
+    volume: int | None = None
+    gong: Maker | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a job: the repeat and the item, both from 0, and the seconds within it."""
+
+    repeat: int = 0
+    item: int = 0
+    at_s: float = 0.0
+
+
 class Performance:
     """Plays the clips of one job, which ``clips`` make; :meth:`start` begins it and :meth:`cut` ends it."""
 
-    def __init__(self, clips: Sequence[Callable[[], Coroutine[Any, Any, Clip]]], stage: Stage, say: Say) -> None:
+    def __init__(
+        self, clips: Sequence[Maker], stage: Stage, say: Say, manner: Manner = Manner(), place: Place = Place()
+    ) -> None:
         self._clips = clips
         self._stage = stage
         self._say = say
+        self._manner = manner
+        self._from = self._now = place
         self._mpv: Mpv | None = None
         self._hearing: Hearing | None = None
         self._task: asyncio.Task[bool] | None = None
@@ -71,23 +109,32 @@ class Performance:
         if self._task is not None:
             self._task.cancel()
 
+    @property
+    def place(self) -> Place:
+        """Where it is now, a word or two before what was heard last."""
+        if self._hearing is None or self._hearing.first_s is None:
+            return self._now
+        at_s = self._now.at_s + time.monotonic() - self._hearing.first_s - OVERLAP_S
+        return replace(self._now, at_s=max(0.0, at_s))
+
     async def _run(self) -> bool:
         self.began = True
         # All at once: the words are made while the siren sounds.
         clips = [asyncio.create_task(make()) for make in self._clips]
         heard = False
-        index = 0
         try:
-            for index, clip in enumerate(clips):
-                try:
-                    made = await clip
-                except Unplayable as error:
-                    self._say(What.FAILED, index, reason=str(error))
-                    continue
-                heard = await self._play(index, made) or heard
-                self._hearing = None
+            await self._strike()
+            for repeat in range(self._from.repeat, self._manner.repeats):
+                first = self._from.item if repeat == self._from.repeat else 0
+                for index in range(first, len(clips)):
+                    resumed = (repeat, index) == (self._from.repeat, self._from.item)
+                    self._now = self._from if resumed else Place(repeat, index)
+                    if not resumed and self._manner.gap_s > 0:
+                        await asyncio.sleep(self._manner.gap_s)
+                    heard = await self._item(index, clips[index]) or heard
+                    self._hearing = None
         except asyncio.CancelledError:
-            self._say(What.CUT, index, reason=self.why, hearing=self._hearing)
+            self._say(What.CUT, self._now.item, reason=self.why, hearing=self._hearing)
             raise
         finally:
             for clip in clips:
@@ -96,30 +143,62 @@ class Performance:
             await self._dismiss()
         return heard
 
-    async def _play(self, index: int, clip: Clip) -> bool:
+    async def _strike(self) -> None:
+        """The gong. Without it an announcement is still one."""
+        if self._manner.gong is None:
+            return
+        try:
+            clip = await self._manner.gong()
+            await self._play(clip, "", lambda _what, _reason: None)
+        except (Unplayable, PlayerFailed, Problem) as error:
+            log.error("the gong does not sound: %s", error)
+            await self._dismiss()
+        self._hearing = None
+
+    async def _item(self, index: int, made: asyncio.Task[Clip]) -> bool:
         """Play an item, twice if need be; whether it was heard to its end."""
+
+        def tell(what: What, reason: str) -> None:
+            self._say(what, index, reason=reason, hearing=self._hearing)
+
+        try:
+            clip = await asyncio.shield(made)
+        except Unplayable as error:
+            self._say(What.FAILED, index, reason=str(error))
+            return False
+        first = self._now == self._from
+        last = (self._now.repeat, index) == (self._manner.repeats - 1, len(self._clips) - 1)
+        filters = chain(
+            gain_db=clip.gain_db,
+            fade_in_s=self._manner.fade_in_s if first else 0.0,
+            fade_out_s=self._manner.fade_out_s if last else 0.0,
+            seconds=clip.seconds,
+        )
         for retry in (True, False):
-            self._hearing = None
             try:
-                open_ = await self._stage.opened(DEVICE_S)
-                if self._mpv is None:
-                    self._mpv = await open_.players.take()
-                await open_.ears.silence()
-                with open_.ears.meter.hearing(time.monotonic()) as self._hearing:
-                    await self._hear(index, clip, self._mpv, open_, self._hearing)
+                await self._play(clip, filters, tell)
                 return True
             except (PlayerFailed, Problem) as failure:
                 what = What.SILENT if isinstance(failure, Silent) else What.FAILED
-                reason = f"{failure} (tried again)" if retry else str(failure)
-                self._say(what, index, reason=reason, hearing=self._hearing)
+                tell(what, f"{failure} (tried again)" if retry else str(failure))
                 await self._dismiss()
                 if retry:
                     await asyncio.sleep(AGAIN_S)
         return False
 
-    async def _hear(self, index: int, clip: Clip, mpv: Mpv, open_: Open, hearing: Hearing) -> None:
-        meter = open_.ears.meter
-        await mpv.play(clip.path)
+    async def _play(self, clip: Clip, filters: str, tell: Tell) -> None:
+        """Play a clip from its place to its end; raises :class:`PlayerFailed` and :class:`Problem`."""
+        self._hearing = None
+        open_ = await self._stage.opened(DEVICE_S)
+        if self._mpv is None:
+            self._mpv = await open_.players.take()
+        await open_.ears.silence()
+        with open_.ears.meter.hearing(time.monotonic()) as self._hearing:
+            await self._hear(clip, filters, self._mpv, open_, self._hearing, tell)
+
+    async def _hear(self, clip: Clip, filters: str, mpv: Mpv, open_: Open, hearing: Hearing, tell: Tell) -> None:
+        meter, from_s = open_.ears.meter, self._now.at_s
+        await mpv.play(clip.path, volume=self._manner.volume, filters=filters, start_s=from_s)
         began_s = asked_s = time.monotonic()
         watch = Watch(clip.spans)
         started = False
@@ -132,16 +211,16 @@ class Performance:
                 await open_.ears.caught_up(now_s + TAIL_S)
             if not started and (hearing.onset_known or (ended and hearing.first_s is not None)):
                 started = True
-                self._say(What.STARTED, index, hearing=hearing)
+                tell(What.STARTED, self._which())
             if ended:
                 break
-            position_s = now_s - (hearing.first_s or began_s)
+            position_s = from_s + now_s - (hearing.first_s or began_s)
             if meter.until_s > now_s - RECENT_S and watch.overdue(
                 position_s, heard=meter.until_s - meter.sound_s < RECENT_S
             ):
                 if not started:
                     raise Silent("nothing-heard")
-                self._say(What.SILENT, index, reason="fell-silent", hearing=hearing)
+                tell(What.SILENT, "fell-silent")
             if position_s > clip.seconds + OVERRUN_S:
                 raise PlayerFailed("player-hangs")
             if now_s - asked_s > ASK_S:
@@ -149,7 +228,16 @@ class Performance:
                 await mpv.alive_still()
         if not started:
             raise Silent("nothing-heard")
-        self._say(What.FINISHED, index, hearing=hearing)
+        tell(What.FINISHED, "")
+
+    def _which(self) -> str:
+        """What there is to say of an item that starts: that it is a repeat, that it goes on."""
+        said = []
+        if self._manner.repeats > 1:
+            said.append(f"repeat {self._now.repeat + 1} of {self._manner.repeats}")
+        if self._from != Place() and self._now == self._from:
+            said.append(f"resumed at {self._now.at_s:.1f} s")
+        return ", ".join(said)
 
     async def _dismiss(self) -> None:
         mpv, self._mpv = self._mpv, None

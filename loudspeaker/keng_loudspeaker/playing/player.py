@@ -43,6 +43,7 @@ class Mpv:
         self._asked: dict[int, asyncio.Future[Any]] = {}
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._complaint = ""
+        self._properties: dict[str, object] = {}
         self._reading = asyncio.create_task(self._read(reader))
 
     @classmethod
@@ -78,10 +79,23 @@ class Mpv:
         """Wait until it answers; raises :class:`PlayerFailed`."""
         await self.ask("request_log_messages", "error", within_s=10.0)
 
-    async def play(self, path: Path) -> None:
-        """Begin to play a file; :meth:`ended` tells of its end. Raises :class:`PlayerFailed`."""
+    async def play(
+        self, source: Path | str, *, volume: int | None = None, filters: str = "", start_s: float = 0.0
+    ) -> None:
+        """Begin to play a file or stream from ``start_s``; :meth:`ended` tells of its end. Raises
+        :class:`PlayerFailed`. ``volume`` is in percent, None leaves it; ``filters`` is a chain as ``--af`` takes it."""
         self._ended = asyncio.get_running_loop().create_future()
-        await self.ask("loadfile", str(path))
+        if volume is not None:
+            await self._have("volume", volume, at_first=None)
+        await self._have("af", filters, at_first="")
+        await self._have("start", f"{start_s:.3f}" if start_s > 0 else "none", at_first="none")
+        await self.ask("loadfile", str(source))
+
+    async def _have(self, name: str, value: object, *, at_first: object) -> None:
+        """Set a property, unless it has that value: most sounds need none, and an answer takes its time."""
+        if self._properties.get(name, at_first) != value:
+            await self.ask("set_property", name, value)
+            self._properties[name] = value
 
     async def ended(self, within_s: float) -> bool:
         """Whether the file ends within this time; raises :class:`PlayerFailed` if it does so for another reason than
@@ -98,7 +112,7 @@ class Mpv:
         """Raises :class:`PlayerFailed` unless it answers."""
         await self.ask("get_property", "idle-active")
 
-    async def ask(self, *command: str, within_s: float | None = None) -> Any:
+    async def ask(self, *command: object, within_s: float | None = None) -> Any:
         """Run a command (mpv(1), JSON IPC) and return its data."""
         number = next(self._ids)
         self._asked[number] = future = asyncio.get_running_loop().create_future()

@@ -3,11 +3,12 @@
 The rules, and the table that holds their numbers (:data:`RULES`):
 
 1. One job sounds at a time. A job stands higher if its priority does, or, within one priority, its rank: báo động 3
-   over báo động 2.
+   over báo động 2, and of two items that are *ưu tiên* the one that the operator ranks higher.
 2. A job that stands higher than what plays cuts it at once; otherwise it waits its turn, the highest first and, among
-   equals, the first come. Emergencies therefore never queue behind announcements.
-3. What was cut is over. It is never started again by itself: nothing that people no longer expect comes out of a
-   loudspeaker (Music Assistant #5913 resumed unrelated music after an announcement).
+   equals, the first come. An emergency therefore never waits for anything but an emergency that stands as high.
+3. What was cut is over, unless its order says that it resumes. Then it waits before its equals and goes on where it
+   was, for as long as its priority allows. Nothing else is ever started in its place: nothing that people do not
+   expect comes out of a loudspeaker (Music Assistant #5913 resumed unrelated music after an announcement).
 4. A job that has waited for longer than its priority allows is dropped, and that is said. A live voice does not wait
    at all: who speaks must know at once that nobody hears it.
 5. A job is known by its name. What plays, waits, or has ended is not played a second time; what *failed* may be
@@ -27,20 +28,22 @@ from keng_contracts.commands import Priority
 
 
 class Rule(NamedTuple):
-    """``order``: 0 stands highest. ``patience_s``: for how long a job may wait for its turn."""
+    """``order``: 0 stands highest. ``patience_s``: for how long a job may wait for its turn; ``resume_s``: for how long
+    one that was interrupted may wait to go on."""
 
     order: int
     patience_s: float
+    resume_s: float
 
 
 RULES: dict[Priority, Rule] = {
-    #                           order  patience_s
-    Priority.EMERGENCY: Rule(0, 900),
-    Priority.URGENT: Rule(1, 1800),
-    Priority.LIVE: Rule(2, 0),
-    Priority.PRIORITY: Rule(3, 1800),
-    Priority.SCHEDULED: Rule(4, 600),
-    Priority.RELAY: Rule(5, 0),
+    #                           order  patience_s  resume_s
+    Priority.EMERGENCY: Rule(0, 900, 900),  # siren and message
+    Priority.URGENT: Rule(1, 1800, 1800),  # a bulletin that is khẩn cấp
+    Priority.LIVE: Rule(2, 0, 0),
+    Priority.PRIORITY: Rule(3, 1800, 3600),  # ưu tiên
+    Priority.SCHEDULED: Rule(4, 600, 3600),
+    Priority.RELAY: Rule(5, 900, 14_400),  # it has an end of its own
 }
 #: Jobs that wait at most; more are dropped, the lowest and latest first.
 MAX_WAITING = 50
@@ -65,6 +68,7 @@ class Job:
     play: str
     priority: Priority
     rank: int = 0
+    resume: bool = False
 
     @property
     def standing(self) -> tuple[int, int]:
@@ -74,18 +78,19 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Begin to play it."""
+    """Begin to play it, or go on with it where it was cut."""
 
     play: str
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Silence what plays, at once."""
+    """Silence what plays, at once. ``resumes``: keep its place, for it waits to go on."""
 
     play: str
     why: Why
     by: str = ""
+    resumes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +123,8 @@ class _Waiting:
     job: Job
     since_s: float
     number: int
+    patience_s: float
+    cut: bool = False
 
     @property
     def turn(self) -> tuple[int, int, int]:
@@ -158,16 +165,14 @@ class Playlist:
             self.playing = job
             return [Start(job.play)]
         if job.standing < self.playing.standing:
-            cut = Cut(self.playing.play, Why.INTERRUPTED, by=job.play)
-            self._end(self.playing.play)
+            cut = self._interrupt(self.playing, job.play, now_s)
             self.playing = job
             return [cut, Start(job.play)]
         if RULES[job.priority].patience_s <= 0:
             self._end(job.play)
             return [Drop(job.play, Why.WAITED_TOO_LONG)]
         self._count += 1
-        self._waiting.append(_Waiting(job, now_s, self._count))
-        self._waiting.sort(key=lambda w: w.turn)
+        self._wait(_Waiting(job, now_s, self._count, RULES[job.priority].patience_s))
         effects: list[Effect] = [Wait(job.play)]
         while len(self._waiting) > MAX_WAITING:
             effects.append(self._drop(self._waiting.pop(), Why.QUEUE_FULL))
@@ -191,25 +196,42 @@ class Playlist:
     def ended(self, play: str, now_s: float, *, again: bool = False) -> list[Effect]:
         """What played has come to its end by itself; ``again``: it failed, and may be ordered again under its name.
 
-        A late word about a job that has been cut meanwhile changes nothing.
+        A late word about a job that has been cut meanwhile changes nothing, but that it need not go on.
         """
-        if self.playing is None or self.playing.play != play:
+        current = self.playing is not None and self.playing.play == play
+        cut = [w for w in self._waiting if w.cut and w.job.play == play]
+        if (current or cut) and not again:
+            self._end(play)
+        for waiting in cut:
+            self._waiting.remove(waiting)
+        if not current:
             return []
         self.playing = None
-        if not again:
-            self._end(play)
         return self._next(now_s)
 
     def _next(self, now_s: float) -> list[Effect]:
         effects: list[Effect] = []
         while self._waiting:
             waiting = self._waiting.pop(0)
-            if now_s - waiting.since_s > RULES[waiting.job.priority].patience_s:
+            if now_s - waiting.since_s > waiting.patience_s:
                 effects.append(self._drop(waiting, Why.WAITED_TOO_LONG))
                 continue
             self.playing = waiting.job
             return [*effects, Start(waiting.job.play)]
         return effects
+
+    def _interrupt(self, job: Job, by: str, now_s: float) -> Cut:
+        resume_s = RULES[job.priority].resume_s if job.resume else 0.0
+        if resume_s <= 0:
+            self._end(job.play)
+            return Cut(job.play, Why.INTERRUPTED, by)
+        self._count += 1
+        self._wait(_Waiting(job, now_s, -self._count, resume_s, cut=True))
+        return Cut(job.play, Why.INTERRUPTED, by, resumes=True)
+
+    def _wait(self, waiting: _Waiting) -> None:
+        self._waiting.append(waiting)
+        self._waiting.sort(key=lambda w: w.turn)
 
     def _drop(self, waiting: _Waiting, why: Why) -> Drop:
         self._end(waiting.job.play)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keng_contracts.commands import Item, Siren
-from keng_loudspeaker.sounding import siren, speech
+from keng_loudspeaker.sounding import gong, siren, speech
 from keng_loudspeaker.sounding.cache import Cache, seconds
 
 log = logging.getLogger(__name__)
@@ -22,11 +22,12 @@ class Unplayable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A sound file, its length, and where in it sound is due: (start, end) in seconds."""
+    """A sound file, its length, where in it sound is due: (start, end) in seconds, and how much louder to play it."""
 
     path: Path
     seconds: float
     spans: tuple[tuple[float, float], ...]
+    gain_db: float = 0.0
 
 
 class Media:
@@ -42,7 +43,7 @@ class Media:
             if siren.seconds(item) > siren.LONGEST_S:
                 raise Unplayable(f"too-long: {siren.seconds(item):.0f} s of siren")
             path = await self._made("siren", siren.key(item), lambda to: asyncio.to_thread(siren.write, item, to))
-            return Clip(path, siren.seconds(item), tuple(siren.blasts(item)))
+            return Clip(path, siren.seconds(item), tuple(siren.blasts(item)), item.gain_db)
         try:
             path = await self._made(
                 "speech", speech.key(item, self._speed), lambda to: speech.write(item, self._speed, to)
@@ -50,15 +51,24 @@ class Media:
         except speech.Unspeakable as error:
             raise Unplayable(f"unspeakable: {error}") from None
         length = seconds(path) or 0.0
-        return Clip(path, length, ((0.0, length),))
+        return Clip(path, length, ((0.0, length),), item.gain_db)
+
+    async def gong(self) -> Clip:
+        """The gong before an announcement; raises :class:`Unplayable`."""
+        path = await self._made("gong", gong.KEY, lambda to: asyncio.to_thread(gong.write, to))
+        return Clip(path, gong.SECONDS, ((0.0, gong.STROKES[-1]),))
 
     async def make_ready(self, sirens: Iterable[Siren]) -> None:
-        """Make sirens before they are needed."""
+        """Make sirens, and the gong, before they are needed."""
         for item in sirens:
             try:
                 await self.clip(item)
             except Unplayable as error:
                 log.error("the siren pattern %s can't be made ready: %s", item.pattern, error)
+        try:
+            await self.gong()
+        except Unplayable as error:
+            log.error("the gong can't be made ready: %s", error)
 
     async def _made(self, kind: str, key: str, make: Callable[[Path], Awaitable[None]]) -> Path:
         if (found := self._cache.find(kind, key)) is not None:
