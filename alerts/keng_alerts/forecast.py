@@ -41,6 +41,8 @@ class Track:
         """Take a good sample; whether it was kept. One that is not newer, or too soon after the last, is left out."""
         if self.times and time_ms - self.times[-1] < THIN_MS:
             return False
+        if len(self.values) > 1 and _stands_out(self.values[-2], self.values[-1], value):
+            del self.times[-1], self.values[-1]
         self.times.append(time_ms)
         self.values.append(value)
         first = next(i for i, t in enumerate(self.times) if t >= time_ms - WINDOW_MS)
@@ -93,6 +95,12 @@ def forecast(track: Track, thresholds: Mapping[int, float]) -> Forecast | None:
         latest_ms=None if latest_h is None else now_ms + round(latest_h * HOUR_MS),
         rate_per_h=round(rate, 3),
     )
+
+
+def _stands_out(before: float, value: float, after: float) -> bool:
+    """Whether a value lies far off on one side of its neighbours, which agree: no rise goes by it."""
+    least = min(abs(value - before), abs(value - after))
+    return (value - before) * (value - after) > 0 and least > 4 * abs(after - before)
 
 
 def _damped_h(missing: float, rate: float) -> float | None:

@@ -19,9 +19,11 @@ from keng_alerts.series import Row, labels, rows, zone_of
 from keng_contracts.errors import Problem
 from keng_contracts.registry import Registry
 from keng_runtime.settings import explain
-from keng_signals.quality import Limits
+from keng_signals.quality import limits_of
 
 _METRES = {"mm": 0.001, "cm": 0.01, "dm": 0.1, "m": 1.0}
+#: What no level and no distance is in any unit: files say it where there is no value, whatever the registry knows.
+NO_VALUE = frozenset({-9999.0, -99999.0})
 #: Rows by which a series' interval is known.
 _PEEK = 501
 
@@ -50,23 +52,40 @@ def run(
     first = list(islice(read, _PEEK))
     if not first:
         raise Problem("no row is left", where=str(file), todo="see --where, or whether the file is empty")
-    steps = [b.time_ms - a.time_ms for a, b in pairwise(first) if b.time_ms > a.time_ms]
-    day = local_day(first[0].time_ms, known)
-    gauge, notes = rehearse(gauge, median(steps) / 1000 if steps else sensor.interval_s, day)
-    limits = Limits.of(sensor.model_copy(update={"interval_s": gauge.sensor.interval_s}))
+    notes = []
+    if sum(b.time_ms < a.time_ms for a, b in pairwise(first)) > 0.9 * (len(first) - 1):
+        first, read = [*first, *read][::-1], iter(())
+        notes.append("the file has its newest row first: read from its end")
+    steps = [b - a for a, b in pairwise(sorted({row.time_ms for row in first[:_PEEK]}))]
+    day = local_day(min(row.time_ms for row in first), known)
+    gauge, assumed = rehearse(gauge, median(steps) / 1000 if steps else sensor.interval_s, day)
+    heard = sensor.model_copy(update={"interval_s": gauge.sensor.interval_s})
+    limits = limits_of(known.model_copy(update={"sensors": [heard if s is sensor else s for s in known.sensors]}))
 
-    missing = 0
+    missing = late = 0
 
     def samples() -> Iterator[tuple[int, float]]:
-        nonlocal missing
+        nonlocal missing, late
         row: Row
+        newest_ms = 0
         for row in chain(first, read):
-            if row.value is None:
+            late += bool(newest_ms) and row.time_ms < newest_ms
+            newest_ms = max(newest_ms, row.time_ms)
+            if row.value in sensor.sentinels:
+                yield row.time_ms, row.value
+            elif row.value is None or row.value in NO_VALUE:
                 missing += 1
             else:
                 yield row.time_ms, row.value * factor
 
-    result = replay(gauge, limits, samples(), labelled)
+    result = replay(gauge, limits[series], samples(), labelled)
+    rows_read = missing + len(result.times)
+    if late > rows_read / 100:
+        notes.append(
+            f"{late} of {rows_read} rows are older than one before them, and count as history: "
+            "if they are of another place, choose with --where"
+        )
+    notes += assumed
     return result, {**report(result), "missing": missing, "labelled": labelled is not None, "notes": notes}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
@@ -13,6 +14,7 @@ from keng_contracts.errors import Problem
 
 TIME_NAMES = ("time", "datetime", "timestamp", "time_local", "time_utc", "date")
 VALUE_NAMES = ("level", "stage", "stage_m", "level_m", "value", "distance", "dist_mm", "distance_mm")
+_DAY_FIRST = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})(?:[ T]+(\d{1,2}):(\d{2})(?::(\d{2}))?)?")
 #: What a file may say where there is no value.
 _NOTHING = frozenset({"", "na", "n/a", "nan", "null", "none", "-"})
 
@@ -31,7 +33,8 @@ def rows(
     """The rows of a file whose columns have the texts of ``where``, in the file's order.
 
     ``time`` and ``value`` name columns; None takes the first of the usual names. A time has its offset with it, or is
-    that of ``zone``; a bare number is in seconds (or ms) since 1970 UTC. Raises Problem, with the line, for the rest.
+    that of ``zone``; it may be written day/month/year, and a bare number is in seconds (or ms) since 1970 UTC. Raises
+    Problem, with the line, for the rest.
     """
     for line, cells in _table(file, {"time": time, "value": value}, {"time": TIME_NAMES, "value": VALUE_NAMES}, where):
         at, text = cells["time"], (cells["value"] or "").strip()
@@ -61,7 +64,7 @@ def time_ms(text: str, zone: tzinfo | None, where: str) -> int:
     except (ValueError, OverflowError):
         pass
     try:
-        read = datetime.fromisoformat(text)
+        read = _day_first(text) or datetime.fromisoformat(text)
         if read.tzinfo is None:
             if zone is None:
                 raise Problem(
@@ -83,6 +86,15 @@ def zone_of(name: str | None) -> tzinfo | None:
         return UTC if name.upper() == "UTC" else ZoneInfo(name)
     except (ValueError, KeyError, OSError):
         raise Problem(f"there is no time zone {name!r}", where="--tz", todo="e.g. Asia/Ho_Chi_Minh or UTC") from None
+
+
+def _day_first(text: str) -> datetime | None:
+    """A time as Vietnamese spreadsheets write it: day, month, year."""
+    found = _DAY_FIRST.fullmatch(text)
+    if found is None:
+        return None
+    day, month, year, hour, minute, second = (int(part or 0) for part in found.groups())
+    return datetime(year, month, day, hour, minute, second)
 
 
 def _number(text: str, where: str) -> float | None:

@@ -5,6 +5,7 @@ import math
 from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree
+from zoneinfo import ZoneInfo
 
 import pytest
 from click.testing import CliRunner, Result
@@ -58,8 +59,7 @@ def test_what_labels_do_not_know_is_false_and_what_never_came_is_missed(tmp_path
     assert (found["false"], found["missed"], found["far"]) == (3, 1, 1.0)
 
 
-def test_a_distance_in_millimetres_becomes_a_level_by_the_datum(tmp_path: Path) -> None:
-    text = """
+STREET = """
 schema = "keng.registry/1"
 version = 1
 commune = { id = "thu", name = "Thử" }
@@ -79,8 +79,11 @@ kind = "water-level"
 inputs = { distance = "cho/distance" }
 parameters = { sensor_above_datum_m = 2.77 }
 """
+
+
+def test_a_distance_in_millimetres_becomes_a_level_by_the_datum(tmp_path: Path) -> None:
     registry = tmp_path / "commune.toml"
-    registry.write_text(text, encoding="utf-8")
+    registry.write_text(STREET, encoding="utf-8")
     samples = [(START + m * MINUTE, mm) for m, mm in enumerate([2770, 2769, 9999, 2400, 2401, 9999, 2400, 2398])]
     file = write(tmp_path / "street.csv", samples, "when,dist_mm")
     run = backtest(file, "--station", "cho", "--registry", registry, "--time", "when", "--unit", "mm", "--json")
@@ -88,6 +91,52 @@ parameters = { sensor_above_datum_m = 2.77 }
     assert found["flags"]["sentinel"] == 2
     [raised] = found["transitions"]
     assert (raised["after"], raised["value"]) == (1, 0.37)
+
+
+def test_echoes_off_what_stands_below_a_distance_sensor_raise_nothing_and_water_does(tmp_path: Path) -> None:
+    """The default registry of such a sensor: nothing about its quality is written."""
+    registry, none = tmp_path / "commune.toml", tmp_path / "none.csv"
+    registry.write_text(STREET, encoding="utf-8")
+    none.write_text("start,end,level\n", encoding="utf-8")
+    # Ever longer echoes off an object 2 m above the street, the last for twenty minutes.
+    echoes = [700 if minute % 60 < minute // 60 else 2770 for minute in range(60, 21 * 60)]
+    water = [2770 - 20 * minute for minute in range(40)]
+    for name, distances, levels in (("echoes", echoes, []), ("flood", echoes + water, [1])):
+        samples = [(START + m * MINUTE, float(mm)) for m, mm in enumerate(distances)]
+        file = write(tmp_path / f"{name}.csv", samples, "time,dist_mm")
+        run = backtest(file, "--station", "cho", "--registry", registry, "--unit", "mm", "--events", none, "--json")
+        found = json.loads(run.stdout.splitlines()[-1])
+        assert [siren["level"] for siren in found["sirens"]] == levels
+    assert found["transitions"][0]["time_ms"] <= START + (len(echoes) + 15 + 3) * MINUTE
+
+
+def test_a_file_with_its_newest_row_first_is_read_from_its_end(tmp_path: Path) -> None:
+    file = write(tmp_path / "bo.csv", flood()[::-1])
+    run = backtest(file, "--station", "phu-oc", "--registry", SAMPLE, "--json")
+    found = json.loads(run.stdout.splitlines()[-1])
+    assert (len(found["transitions"]) > 0, found["missed"]) == (True, 0)
+    assert "newest row first" in run.stderr
+
+
+def test_a_file_of_two_places_is_told(tmp_path: Path) -> None:
+    file = write(tmp_path / "bo.csv", flood() + flood())
+    run = backtest(file, "--station", "phu-oc", "--registry", SAMPLE, "--json")
+    assert "rows are older than one before them" in run.stderr and "--where" in run.stderr
+
+
+def test_day_first_times_and_minus_9999_are_understood(tmp_path: Path) -> None:
+    zone = ZoneInfo("Asia/Ho_Chi_Minh")
+    lines = ["Ngày giờ,Mực nước"]
+    for at, level in flood():
+        time = datetime.fromtimestamp(at / 1000, zone).strftime("%d/%m/%Y %H:%M")
+        lines += [f"{time},{round(level * 100)}"]
+        lines += [f"{time}:30,-9999"] if at % (20 * MINUTE) == 0 else []
+    file = tmp_path / "bo.csv"
+    file.write_text("\n".join(lines), encoding="utf-8")
+    options = ["--time", "Ngày giờ", "--value", "Mực nước", "--unit", "cm", "--tz", "Asia/Ho_Chi_Minh", "--json"]
+    found = json.loads(backtest(file, "--station", "phu-oc", *options).stdout.splitlines()[-1])
+    assert found["missing"] == len(lines) - 1 - len(flood())
+    assert [t["after"] for t in found["transitions"]][:3] == [1, 2, 3]
 
 
 def test_a_record_from_before_2020_is_replayed_and_keeps_its_times(tmp_path: Path) -> None:
@@ -106,6 +155,7 @@ def test_a_record_from_before_2020_is_replayed_and_keeps_its_times(tmp_path: Pat
         ("", [], "the file is empty"),
         ("time,level\n2025-11-16 20:00,1\n", [], "line 2: the time '2025-11-16 20:00' has no offset"),
         ("time,level\nnoon,1\n", [], "line 2: the time 'noon' can't be read"),
+        ("time,level\n31/02/2025 12:00,1\n", ["--tz", "UTC"], "line 2: the time '31/02/2025 12:00' can't be read"),
         ("time,level\n2025-11-16T20:00Z,high\n", [], "line 2: the value 'high' is no number"),
         ("time,level\n2025-11-16T20:00Z,1\n", ["--station", "nowhere"], "no gauge with thresholds at 'nowhere'"),
         ("time,level\n2025-11-16T20:00Z,1\n", ["--value", "stage"], "there is no column 'stage'"),
@@ -134,6 +184,14 @@ def test_a_forecast_uses_nothing_that_comes_later_and_names_the_next_level() -> 
     assert found.made_ms < found.earliest_ms < found.expected_ms
     for hour, level in enumerate([3.79, 3.78, 3.76], start=4):
         track.add(START + hour * HOUR_MS, level)
+    assert forecast(track, {1: 1.5, 2: 3.0, 3: 4.5}) is None
+
+
+def test_a_lone_outlier_foretells_nothing_once_the_next_sample_is_there() -> None:
+    track, levels = Track(), [1.26, 1.26, 1.25, 2.9, 1.25, 1.26]
+    for index, level in enumerate(levels):
+        track.add(START + index * 10 * MINUTE, level)
+    assert track.values == [1.26, 1.26, 1.25, 1.25, 1.26]
     assert forecast(track, {1: 1.5, 2: 3.0, 3: 4.5}) is None
 
 

@@ -57,8 +57,10 @@ def test_defaults_are_in_the_sensors_own_unit_and_the_registry_overrules_them() 
     assert (own.rate_per_ms, own.noise, own.doubt) == (pytest.approx(1e-5), 0.2, 0.0)
 
 
-def test_the_first_jump_is_believed_as_quickly_as_of_any_sensor() -> None:
-    assert believed([GROUND, GROUND, *[0.4] * 5], distance(), Window()) == [0, 1, 4, 5, 6]
+def test_the_first_jump_is_not_held_by_a_default_and_as_ever_by_a_rate_that_is_written() -> None:
+    jump = [GROUND, GROUND, *[0.4] * 5]
+    assert believed(jump, distance(), Window()) == [0, 1, 2, 3, 4, 5, 6]
+    assert believed(jump, distance(rate_per_h=3.5, noise=0.1), Window()) == [0, 1, 4, 5, 6]
 
 
 def test_after_jumps_that_were_taken_back_an_object_is_not_believed_for_twenty_minutes() -> None:
@@ -87,7 +89,7 @@ def test_jumps_are_forgotten_after_a_week() -> None:
     window = Window()
     believed([GROUND, 0.4, GROUND, 0.4, GROUND], distance(), window)
     later = 5 + JUMPS_MS // MINUTE
-    assert believed([GROUND, *[0.4] * 4], distance(), window, first=later) == [later, later + 3, later + 4]
+    assert believed([GROUND, *[0.4] * 4], distance(), window, first=later) == [later + i for i in range(5)]
 
 
 @given(st.lists(st.sampled_from([GROUND, GROUND, GROUND - 0.2, GROUND - 0.7, 0.4, 1.3]), max_size=80))

@@ -37,6 +37,7 @@ class Limits:
     noise: float = 0.0
     confirm: int = 2
     doubt: float = 0.0
+    trusting: bool = False
     flat_ms: float | None = None
     flat_tolerance: float = 0.0
     gap_ms: float = 180_000.0
@@ -57,7 +58,9 @@ class Limits:
         """The limits of a sensor; ``to_m`` is the factor into metres if it measures the distance to the water."""
         quality = sensor.quality
         rate, noise, doubt = quality.rate_per_h, quality.noise, quality.doubt
+        trusting = False
         if to_m is not None:
+            trusting = rate is None
             if rate is None:
                 rate, noise = DISTANCE_RATE_M_PER_H / to_m, max(noise, DISTANCE_NOISE_M / to_m)
             doubt = DISTANCE_DOUBT if doubt is None else doubt
@@ -74,6 +77,7 @@ class Limits:
             noise=noise,
             confirm=quality.confirm,
             doubt=doubt or 0.0,
+            trusting=trusting,
             flat_ms=None if quality.flat_after_s is None else quality.flat_after_s * 1000,
             flat_tolerance=quality.flat_tolerance,
             gap_ms=quality.gap_intervals * sensor.interval_s * 1000,

@@ -38,7 +38,7 @@ a value by the one *after* it, a stream can't, for the siren doesn't wait:
   taken, once for each jump before, up to ``doubt`` times and six hours. A sensor that never jumped is believed as
   quickly as ever, and so is what the time since the last believed reading explains.
 - A distance to the water that a ``water-level`` is made of has a rate and a doubt also where the registry gives
-  none: see :mod:`keng_signals.limits`.
+  none: see :mod:`keng_signals.limits`. By these its first jump in a week is noted and not held.
 - *Flat line* makes nothing but suspect, and only where the registry asks for it: 29 % of consecutive readings of a
   real gauge are equal, and the crest of a flood is flat.
 
@@ -331,7 +331,7 @@ def _is_held(time_ms: int, value: float, before: float | None, limits: Limits, w
             known = min(window.jumps, limits.doubt) if time_ms - window.jumped_ms < JUMPS_MS else 0.0
             doubt_ms = min(known * (away - noise) / rate, LONGEST_DOUBT_MS)
             if window.held <= limits.confirm or time_ms - since_ms < doubt_ms:
-                return True
+                return known > 0 or not limits.trusting
     if window.held:
         window.jumps = 1 + (window.jumps if time_ms - window.jumped_ms < JUMPS_MS else 0)
         window.jumped_ms = time_ms
