@@ -17,11 +17,11 @@ from pydantic import BaseModel, Field, ValidationError
 
 from keng_console import plausible
 from keng_console.database import Database, DatabaseUnavailable, Evidence
-from keng_console.live import Live
+from keng_console.live import Heard, Live
 from keng_contracts.alerts import AlertDocument
 from keng_contracts.playback import PlaybackEvent
 from keng_contracts.receipts import Receipt, to_ranges
-from keng_contracts.status import EdgeStatus, SpeakerStatus
+from keng_contracts.status import EdgeStatus, NotifyStatus, SpeakerStatus
 from keng_contracts.telemetry import BadPack, decode
 from keng_contracts.topics import BadTopic, Channel, Kind, Topic, pattern
 from keng_runtime.clock import now_ms
@@ -69,6 +69,7 @@ class Listener:
         """Subscribe to one commune, and take what comes."""
         await self._link.subscribe(pattern(Kind.EDGE, Channel.STATUS, commune=commune))
         await self._link.subscribe(pattern(Kind.SPEAKER, Channel.STATUS, commune=commune))
+        await self._link.subscribe(pattern(Kind.NOTIFY, Channel.STATUS, commune=commune))
         await self._link.subscribe(pattern(Kind.SPEAKER, Channel.PLAYBACK, commune=commune))
         await self._link.subscribe(pattern(Kind.ALERT, commune=commune))
         await self._link.subscribe(pattern(Kind.EDGE, Channel.TELEMETRY, commune=commune), qos=0)
@@ -104,6 +105,9 @@ class Listener:
                 edge = _document(EdgeStatus, message.payload)
                 self._live.edge_status(name, edge, edge.at_ms if message.retain else now)
                 self._edge_said(name, edge)
+            elif topic.kind is Kind.NOTIFY:
+                told = _document(NotifyStatus, message.payload)
+                self._live.notifier = Heard(told, told.at_ms if message.retain else now)
             else:
                 speaker = _document(SpeakerStatus, message.payload)
                 self._live.speaker_status(name, speaker, speaker.at_ms if message.retain else now)

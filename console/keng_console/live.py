@@ -17,7 +17,7 @@ from keng_console.orders import Told
 from keng_contracts.alerts import AlertDocument, Hazard
 from keng_contracts.playback import PlaybackEvent
 from keng_contracts.registry import Registry, Sensor, Threshold
-from keng_contracts.status import EdgeStatus, SpeakerStatus
+from keng_contracts.status import EdgeStatus, NotifyStatus, SpeakerStatus
 from keng_contracts.telemetry import Flag, Pack
 from keng_signals.quality import FUTURE_MS, Last, Limits, assess, limits_of
 from keng_store.protocol import Row, extremes
@@ -123,6 +123,7 @@ class Live:
         self.alerts: dict[str, AlertDocument] = {}
         self.bulletins: list[Received] = []
         self.unproven: list[Received] = []
+        self.notifier: Heard[NotifyStatus] | None = None
         self.playback: dict[str, list[PlaybackEvent]] = {}
         self.broker_connected = False
         self.store_readable = False

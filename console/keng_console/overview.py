@@ -32,6 +32,7 @@ from keng_console.views import (
     GaugeView,
     Headline,
     Measured,
+    NotifierView,
     Overview,
     SensorView,
     Situation,
@@ -111,7 +112,16 @@ def overview(
         nodes=nodes.edges(live, registry),
         bulletins=_bulletins(live, registry),
         unproven=len(live.unproven),
+        notifier=_notifier(live),
     )
+
+
+def _notifier(live: Live) -> NotifierView | None:
+    """None where there is no notifier, or none was ever heard."""
+    if live.notifier is None:
+        return None
+    said = live.notifier.said
+    return NotifierView(said.state == "online", said.waiting, said.problems)
 
 
 def _bulletins(live: Live, registry: Registry) -> list[BulletinView]:

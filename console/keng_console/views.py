@@ -232,6 +232,15 @@ class BulletinView:
 
 
 @dataclass(frozen=True, slots=True)
+class NotifierView:
+    """How telling people goes: messages that wait, and what a person should look at."""
+
+    online: bool
+    waiting: int
+    problems: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     now_ms: int
     commune: str
@@ -252,4 +261,5 @@ class Overview:
     speakers: list[SpeakerView]
     nodes: list[NodeView]
     bulletins: list[BulletinView]
-    unproven: int = field(default=0)
+    unproven: int = 0
+    notifier: NotifierView | None = None

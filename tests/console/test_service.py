@@ -17,7 +17,7 @@ import keng_console
 from keng_console.settings import ConsoleSettings
 from keng_contracts.playback import PlaybackEvent, What
 from keng_contracts.receipts import Receipt
-from keng_contracts.status import SpeakerStatus
+from keng_contracts.status import NotifyStatus, SpeakerStatus
 from keng_contracts.telemetry import Clock, Flag, Reading
 from keng_contracts.topics import Channel, Kind, Topic
 from keng_runtime.clock import now_ms
@@ -195,6 +195,19 @@ async def test_evidence_sent_while_the_console_was_away_is_kept_and_shown_after_
         assert again.overview()["speakers"][0]["sound"]["what"] == "finished"
 
 
+async def test_a_notifier_that_is_off_or_does_not_get_through_is_told_on_the_page(
+    broker: RunningBroker, console: RunningConsole
+) -> None:
+    topic = str(Topic(COMMUNE, Kind.NOTIFY, "notify", Channel.STATUS))
+    async with Link(broker.settings("notify")) as link:
+        stuck = NotifyStatus(state="online", waiting=3, problems=["truc-ban: the gateway answered 401 (7 attempts)"])
+        await link.publish(topic, stuck.to_bytes(), retain=True)
+        await until(lambda: "chưa gửi được (3 tin đang chờ)" in console.get("/")[2].decode())
+        assert "truc-ban: the gateway answered 401" in console.get("/")[2].decode()
+        await link.publish(topic, NotifyStatus(state="offline").to_bytes(), retain=True)
+        await until(lambda: "Dịch vụ báo tin đã tắt" in console.get("/")[2].decode())
+
+
 # -- live -------------------------------------------------------------------------------------------------------
 
 
@@ -270,7 +283,7 @@ async def test_rubbish_on_every_topic_stops_nothing(broker: RunningBroker, conso
     async with Link(broker.settings("alerts")) as link:
         for payload in rubbish:
             await link.publish(str(Topic(COMMUNE, Kind.ALERT, "phu-oc-level")), payload)
-    await until(lambda: console.overview()["nodes"][0]["outbox_readings"] == 7)
+    await until(lambda: 7 in [node["outbox_readings"] for node in console.overview()["nodes"]])
     assert console.get("/")[0] == 200
     assert "Traceback" not in console.process.text() and "can't be read" in console.process.text()
 

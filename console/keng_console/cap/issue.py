@@ -42,6 +42,7 @@ class Issuer:
         self._changed = changed
         self._issued: dict[str, list[Issued]] | None = None
         self._complaint = ""
+        self._odd: set[str] = set()
 
     async def run(self) -> None:
         """For ever. A database that does not answer is asked again: nothing is published that is not kept."""
@@ -63,13 +64,18 @@ class Issuer:
             self._issued = await asyncio.to_thread(self._records.issued_since, now)
         sender = Sender(self._sender(), self._valid_ms)
         for id_, document in list(self._live.alerts.items()):
-            before = [one for one in self._issued.get(id_, []) if one.expires_ms > now]
-            found = due(document, registry, before, sender, now)
+            before = self._issued[id_] = [one for one in self._issued.get(id_, []) if one.expires_ms > now]
+            try:
+                found = due(document, registry, before, sender, now)
+                text = await asyncio.to_thread(self._write, found[0], registry) if found else ""
+            except Exception:  # a fault of ours over one alert must not end what the console does for the others
+                if id_ not in self._odd:
+                    self._odd.add(id_)
+                    log.exception("%s: no CAP message can be made of it", id_)
+                continue
             if found is None:
-                self._issued[id_] = before
                 continue
             message, issued = found
-            text = await asyncio.to_thread(self._write, message, registry)
             await asyncio.to_thread(self._records.keep_issued, issued, message.infos[0].headline, text)
             self._issued[id_] = [*before, issued]
             log.info("CAP %s %s: %s", message.msg_type, message.identifier, message.infos[0].headline)
