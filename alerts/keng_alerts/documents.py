@@ -49,7 +49,10 @@ def of_drill(scene: Scene, response: Response, before: AlertDocument | None) -> 
     threshold = gauge.thresholds(scene.now_ms).get(level or (before.peak_level if before else 0))
     value = scene.value if threshold is None else threshold
     begun = before is None or before.episode != response.episode
-    words = (level, gauge.station, gauge.sensor, value, threshold if level else None)
+    words = (level, gauge.station, gauge.sensor, value, threshold)
+    headline, headline_en = texts.headline(*words, drill=True), texts.headline_en(*words, drill=True)
+    if not level:
+        headline, headline_en = texts.drill_over(gauge.station)
     return AlertDocument(
         id=scene.id,
         version=before.version + 1 if before else 1,
@@ -68,8 +71,8 @@ def of_drill(scene: Scene, response: Response, before: AlertDocument | None) -> 
         raised_ms=scene.now_ms if begun or before is None else before.raised_ms,
         updated_ms=scene.now_ms,
         cleared_ms=None if level else scene.now_ms,
-        headline=texts.headline(*words, drill=True),
-        headline_en=texts.headline_en(*words, drill=True),
+        headline=headline,
+        headline_en=headline_en,
         drill_of=gauge.alert_id,
     )
 

@@ -83,6 +83,11 @@ def drill_opening(registry: Registry) -> str:
     )
 
 
+def drill_over(station: Station) -> tuple[str, str]:
+    """The line about a drill that has ended, in Vietnamese and in English."""
+    return f"{DRILL}: đã kết thúc diễn tập tại {station.name}", f"{DRILL_EN}: the drill at {station.name} is over"
+
+
 def correction(registry: Registry, station: Station, text: str, *, drill: bool = False) -> str:
     """What is said when an alarm was wrong: the given words, or ready ones."""
     said = text or (

@@ -115,7 +115,7 @@ def sirens(gauge: OneGauge) -> list[Play]:
     ]
 
 
-@settings(max_examples=150)
+@settings(max_examples=70)
 @given(ROWS, STORY, st.frozensets(st.integers(0, 29)))
 def test_replay_equals_live_and_a_restart_changes_no_byte(rows: Any, steps: list[Step], restarts: Any) -> None:
     once = live(OneGauge(registry(rows), NIGHT), steps)
@@ -123,7 +123,7 @@ def test_replay_equals_live_and_a_restart_changes_no_byte(rows: Any, steps: list
     assert live(OneGauge(registry(rows), NIGHT), steps, restarts).log() == once.log()
 
 
-@settings(max_examples=150)
+@settings(max_examples=70)
 @given(ROWS, STORY)
 def test_no_siren_without_authority_and_none_twice_in_an_episode(rows: Any, steps: list[Step]) -> None:
     gauge = live(OneGauge(registry(rows), NIGHT), steps)
@@ -145,7 +145,7 @@ def test_no_siren_without_authority_and_none_twice_in_an_episode(rows: Any, step
     assert repeated <= set(gauge.plays)
 
 
-@settings(max_examples=150)
+@settings(max_examples=70)
 @given(ROWS, STORY.map(lambda story: [step for step in story if step[0] != "order"]))
 def test_no_siren_by_itself_from_late_data_or_under_a_silence(rows: Any, steps: list[Step]) -> None:
     gauge = OneGauge(registry(rows), NIGHT)
@@ -161,7 +161,7 @@ def test_no_siren_by_itself_from_late_data_or_under_a_silence(rows: Any, steps: 
             assert not (held and silence is not None and play.rank <= silence.level)
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(ROWS, STORY)
 def test_nothing_is_cleared_but_by_fresh_good_data_and_no_question_outlives_its_level(
     rows: Any, steps: list[Step]
@@ -183,7 +183,7 @@ def test_nothing_is_cleared_but_by_fresh_good_data_and_no_question_outlives_its_
             assert list(gauge.document.questions) == list(response.questions)
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(ROWS, STORY)
 def test_a_drill_is_a_drill_in_all_that_is_said_of_it(rows: Any, steps: list[Step]) -> None:
     gauge = live(OneGauge(registry(rows), NIGHT), steps)
@@ -198,7 +198,7 @@ def test_a_drill_is_a_drill_in_all_that_is_said_of_it(rows: Any, steps: list[Ste
             assert (action.cause is not None) and action.cause.alert == (DRILL if action.exercise else ALERT)
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(STORY)
 def test_what_is_confirmed_was_measured_and_versions_only_grow(steps: list[Step]) -> None:
     gauge = live(OneGauge(registry((AuthorityMode.AUTO, AuthorityMode.AUTO, 0, False)), NIGHT), steps)

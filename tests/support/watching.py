@@ -61,14 +61,22 @@ class OneGauge:
             taken = self.watch.take(Reading(LEVEL, at, value, "m"), at, self.now_ms)
             self._keep(*taken.steps)
             self.watch.hear(at, taken.verdict.flag is Flag.GOOD, self.now_ms)
+            self._mark()
         return self
 
     def wait(self, seconds: float, *, able: bool = True, every_s: float = 1.0) -> OneGauge:
         end = self.now_ms + round(seconds * 1000)
         while self.now_ms < end:
             self.now_ms = min(end, self.now_ms + round(every_s * 1000))
+            self.watch.tick(self.now_ms, 0)
+            self._mark()
             self._keep(*self.watch.mind(self.now_ms, able))
         return self
+
+    def _mark(self) -> None:
+        marked = self.watch.marked(self.document) if self.watch.desk.document else None
+        shown = self.watch.desk.show(marked) if marked else None
+        self.told += [shown] if shown else []
 
     def order(self, action: AlertAction, alert: str = ALERT) -> Answer:
         step = self.watch.operate(alert, action, self.now_ms)
