@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from keng_contracts.telemetry import Clock, Reading
 from keng_edge.cli import cli
+from keng_edge.outbox.file import APPLICATION_ID
 from keng_edge.outbox.outbox import Batch, Boot, Outbox
 from tests.support.broker import credentials
 from tests.support.edge import bus, slave
@@ -189,6 +192,20 @@ def test_outbox_shows_depth_ledger_and_what_was_dropped(file: Path) -> None:
 def test_an_outbox_that_is_not_there_is_said(file: Path) -> None:
     result = run("outbox", "--settings", file)
     assert result.exit_code == 2 and "there is no outbox yet; start the agent first" in result.output
+
+
+def test_an_outbox_that_is_just_being_made_is_empty(file: Path) -> None:
+    """The agent's first statements, one after the other, with somebody who looks after each."""
+    path = file.parent / "edge-outbox.db"
+    path.touch()
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        for statement in ("SELECT 1", f"PRAGMA application_id = {APPLICATION_ID}", "PRAGMA journal_mode = WAL"):
+            db.execute(statement)
+            result = run("outbox", "--settings", file, "--json")
+            said = json.loads(result.output)
+            assert (result.exit_code, said["readings"], said["committed"], said["ledger"]) == (0, 0, 0, {})
+        db.execute("PRAGMA application_id = 7")
+        assert "no such table" in run("outbox", "--settings", file).output, "a file of something else is no outbox"
 
 
 def test_the_agent_without_credentials_says_so_in_one_line(file: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from keng_contracts.receipts import DeadLettered, Receipt
 from keng_contracts.telemetry import Clock, Reading, decode
+from keng_edge.outbox.file import translated
 from keng_edge.outbox.outbox import (
     MAX_PACK_READINGS,
     Batch,
@@ -259,6 +260,24 @@ def test_an_empty_file_is_a_new_outbox(path: Path) -> None:
     path.touch()
     open_outbox(path, boot(), BIG, "now").close()
     assert damaged(path) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "what"),
+    [
+        (sqlite3.SQLITE_FULL, OutboxUnavailable),
+        (sqlite3.SQLITE_IOERR_WRITE, OutboxUnavailable),
+        (sqlite3.SQLITE_IOERR_SHORT_READ, OutboxDamaged),
+        (sqlite3.SQLITE_CORRUPT, OutboxDamaged),
+    ],
+)
+def test_a_disk_that_takes_nothing_now_is_told_apart_from_a_file_that_is_no_more(
+    code: int, what: type[Exception]
+) -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = code
+    with pytest.raises(what), translated():
+        raise error
 
 
 def test_damage_that_shows_later_is_told_apart_from_a_full_disk(path: Path) -> None:

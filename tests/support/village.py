@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sqlite3
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -107,10 +106,7 @@ class Village:
     def sent(self) -> dict[str, int]:
         """Readings by series that were ever committed to the edge's outbox."""
         file = self.folder / "edge" / "edge-outbox.db"
-        try:
-            return inspect(file)[1] if file.exists() else {}
-        except sqlite3.OperationalError:  # the agent is just making its tables
-            return {}
+        return inspect(file)[1] if file.exists() else {}
 
     def stored(self) -> dict[str, int]:
         """Readings by series in the store."""

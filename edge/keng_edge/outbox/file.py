@@ -49,7 +49,8 @@ _NEVER = {
 }
 
 #: Primary result codes (sqlite.org/rescode.html) of a disk that does not take or give now. Our statements are right, so
-#: any other error tells of a file that will never be right again.
+#: any other error tells of a file that will never be right again; so does a short read, of one that is cut off (since
+#: SQLite 3.45, which reads a long row's pages from the file itself, that is how it says so).
 _UNAVAILABLE = {
     sqlite3.SQLITE_FULL: "the disk is full",
     sqlite3.SQLITE_IOERR: "the disk fails",
@@ -215,9 +216,9 @@ def translated() -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # text that is no UTF-8 has no code
-        if code in _UNAVAILABLE:
-            raise OutboxUnavailable(_UNAVAILABLE[code]) from error
+        code = getattr(error, "sqlite_errorcode", 0)  # text that is no UTF-8 has no code
+        if code & 0xFF in _UNAVAILABLE and code != sqlite3.SQLITE_IOERR_SHORT_READ:
+            raise OutboxUnavailable(_UNAVAILABLE[code & 0xFF]) from error
         if isinstance(error, sqlite3.ProgrammingError):
             raise
         raise OutboxDamaged(str(error)) from error
@@ -248,6 +249,12 @@ def damaged(path: Path) -> list[Path]:
 
 
 def inspect(path: Path) -> tuple[Depth, dict[str, int]]:
-    """Depth and ledger of an outbox, read beside a running agent. Raises as :class:`Outbox` does."""
+    """Depth and ledger of an outbox, read beside a running agent; one that it has only begun to make is empty.
+
+    Raises as :class:`Outbox` does.
+    """
     with translated(), contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
+        begun = not pragma(db, "page_count") or pragma(db, "application_id") == APPLICATION_ID
+        if begun and not one(db, "SELECT count(*) FROM sqlite_schema"):
+            return Depth(), {}
         return depth_of(db), ledger_of(db)
