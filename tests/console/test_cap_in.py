@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import urllib.error
-import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -277,12 +275,8 @@ def cap_settings(folder: Path, province: SigningPair, feed: str = "") -> str:
 
 
 def post(console: RunningConsole, data: bytes, kind: str = "application/cap+xml") -> tuple[int, Any]:
-    request = urllib.request.Request(console.url + "/cap", data, {"Content-Type": kind})
-    try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            return answer.status, json.loads(answer.read())
-    except urllib.error.HTTPError as error:
-        return error.code, json.loads(error.read())
+    answer = console.post("/cap", data, kind)
+    return answer["status"], answer
 
 
 class Ear:
