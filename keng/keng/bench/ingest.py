@@ -31,8 +31,8 @@ class Sizes:
     def __init__(self, quick: bool, minutes: float | None) -> None:
         self.single = 15_000 if quick else 300_000
         self.packs = 3_000 if quick else 60_000
-        self.receipt_s = 2.0 if quick else 30.0
-        self.overload_minutes = (0.06 if quick else 10.0) if minutes is None else minutes
+        self.receipt_s = 1.5 if quick else 30.0
+        self.overload_minutes = (0.04 if quick else 10.0) if minutes is None else minutes
         self.backlog = 50_000 if quick else 1_000_000
 
 
@@ -160,7 +160,7 @@ async def against_node_red(folder: Path, sizes: Sizes, ours: dict[str, Any], say
 @click.command()
 @click.option("--quick", is_flag=True, help="All of it with small loads, in under a minute.")
 @click.option("--store", "stores", multiple=True, type=click.Choice(STORES), help="Only this store.")
-@click.option("--minutes", type=click.FloatRange(0, 600), help="Minutes of overload.  [default: 10; --quick: 0.06]")
+@click.option("--minutes", type=click.FloatRange(0, 600), help="Minutes of overload.  [default: 10; --quick: 0.04]")
 @click.option("--rival", "against", type=click.Choice(["node-red"]), help="The same load through Node-RED as well.")
 @click.option("--json", "as_json", is_flag=True, help="Only the JSON object on standard output.")
 @click.option(
