@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from keng_alerts.backtest import Replay, choose, rehearse, replay, report
 from keng_alerts.gauges import local_day
-from keng_alerts.series import Row, labels, rows, zone_of
+from keng_alerts.series import labels, rows, zone_of
 from keng_contracts.errors import Problem
 from keng_contracts.registry import Registry
 from keng_runtime.settings import explain
@@ -63,20 +63,22 @@ def run(
     limits = limits_of(known.model_copy(update={"sensors": [heard if s is sensor else s for s in known.sensors]}))
 
     missing = late = 0
+    sentinels = frozenset(sensor.sentinels)
 
     def samples() -> Iterator[tuple[int, float]]:
         nonlocal missing, late
-        row: Row
-        newest_ms = 0
-        for row in chain(first, read):
-            late += bool(newest_ms) and row.time_ms < newest_ms
-            newest_ms = max(newest_ms, row.time_ms)
-            if row.value in sensor.sentinels:
-                yield row.time_ms, row.value
-            elif row.value is None or row.value in NO_VALUE:
+        newest_ms = first[0].time_ms
+        for _, time_ms, raw in chain(first, read):
+            if time_ms < newest_ms:
+                late += 1
+            else:
+                newest_ms = time_ms
+            if raw in sentinels:
+                yield time_ms, raw
+            elif raw is None or raw in NO_VALUE:
                 missing += 1
             else:
-                yield row.time_ms, row.value * factor
+                yield time_ms, raw * factor
 
     result = replay(gauge, limits[series], samples(), labelled)
     rows_read = missing + len(result.times)

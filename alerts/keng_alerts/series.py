@@ -36,9 +36,10 @@ def rows(
     that of ``zone``; it may be written day/month/year, and a bare number is in seconds (or ms) since 1970 UTC. Raises
     Problem, with the line, for the rest.
     """
+    name = str(file)
     for line, cells in _table(file, {"time": time, "value": value}, {"time": TIME_NAMES, "value": VALUE_NAMES}, where):
-        at, text = cells["time"], (cells["value"] or "").strip()
-        yield Row(line, time_ms(at or "", zone, f"{file}, line {line}"), _number(text, f"{file}, line {line}"))
+        place = f"{name}, line {line}"
+        yield Row(line, time_ms(cells["time"] or "", zone, place), _number((cells["value"] or "").strip(), place))
 
 
 def labels(file: Path, zone: tzinfo | None) -> list[tuple[int, int, int | None]]:

@@ -84,7 +84,7 @@ parameters = { sensor_above_datum_m = 2.77 }
 def test_a_distance_in_millimetres_becomes_a_level_by_the_datum(tmp_path: Path) -> None:
     registry = tmp_path / "commune.toml"
     registry.write_text(STREET, encoding="utf-8")
-    samples = [(START + m * MINUTE, mm) for m, mm in enumerate([2770, 2769, 9999, 2400, 2401, 9999, 2400, 2398])]
+    samples = [(START + m * MINUTE, mm) for m, mm in enumerate([2770.0, 2769, 9999, 2400, 2401, 9999, 2400, 2398])]
     file = write(tmp_path / "street.csv", samples, "when,dist_mm")
     run = backtest(file, "--station", "cho", "--registry", registry, "--time", "when", "--unit", "mm", "--json")
     found = json.loads(run.stdout.splitlines()[-1])
