@@ -1,6 +1,8 @@
 """Whether an order from a person is obeyed that came over the broker. Pure but for the cost of a signature.
 
-The rules are those of :func:`keng_contracts.commands.judge`, the same as for a loudspeaker and an edge.
+The rules are those of :func:`keng_contracts.commands.judge`, the same as for a loudspeaker and an edge, but that the
+time is always looked at: alerts judges by its own clock what is late, and an order that waited at the broker for hours
+must not sound a siren.
 """
 
 from __future__ import annotations
@@ -22,7 +24,6 @@ def decide(
     alert: str,
     counters: Mapping[str, int],
     now_ms: int,
-    clock: Clock,
 ) -> AlertCommand | Refusal:
     """The command, or why it is refused. ``commune`` and ``alert`` are those of the topic, ``counters`` the highest
     obeyed so far by issuer. Never raises, whatever ``token`` is."""
@@ -40,6 +41,6 @@ def decide(
         me=Audience(commune, alert, frozenset(), kind="alert"),
         last_ctr=counters.get(command.iss, 0),
         now_s=now_ms / 1000,
-        clock=clock,
+        clock=Clock.HOLDOVER,
     )
     return refusal or command

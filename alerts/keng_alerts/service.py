@@ -31,7 +31,7 @@ from keng_contracts.playback import PlaybackEvent
 from keng_contracts.registry import Registry
 from keng_contracts.telemetry import BadPack, Flag, decode
 from keng_contracts.topics import BadTopic, Channel, Kind, Topic, pattern
-from keng_runtime.clock import clock_state, now_ms
+from keng_runtime.clock import now_ms
 from keng_runtime.mqtt import Link, Message
 from keng_runtime.registry import RegistryCopy
 from keng_runtime.service import notify, until
@@ -288,7 +288,6 @@ class Alerts:
             alert=alert,
             counters=self._obeyed,
             now_ms=now,
-            clock=clock_state(),
         )
         if isinstance(command, Refusal):
             REFUSED.labels(command.value).inc()

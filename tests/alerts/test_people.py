@@ -163,6 +163,7 @@ async def test_a_signed_confirmation_sounds_once_and_is_answered(broker: Running
         for refused in (
             token(broker, AlertConfirm(by=AN), 1, commune="phong-dien"),
             token(broker, AlertConfirm(by=AN), 1, aud="alert/another"),
+            token(broker, AlertConfirm(by=AN), 1, exp=now_ms() / 1000 - 1),
             SigningKey.generate("console").sign(b"{}"),
             b"\xff",
         ):
@@ -179,7 +180,7 @@ async def test_a_signed_confirmation_sounds_once_and_is_answered(broker: Running
     assert ear.now.authority == AN
     assert ear.now.answer is not None and ear.now.answer.ok
     text = service.process.text()
-    for reason in ("not-for-me", "unknown-key", "unreadable", "replayed"):
+    for reason in ("not-for-me", "expired", "unknown-key", "unreadable", "replayed"):
         assert f"an order is refused: {reason}" in text
 
 
