@@ -31,7 +31,7 @@ class Past:
     def __init__(self, store: Store, path: Path) -> None:
         self._store = store
         self._path = path
-        self._plan = Plan()
+        self._plan: Plan | None = None
         self._left: list[Task] = []  # the next is the last
         #: By series: which rule, and from when on its points are made (0: all).
         self._made: dict[str, tuple[str, int]] = {}

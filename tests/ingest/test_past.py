@@ -103,11 +103,10 @@ def test_points_that_are_there_stay_when_a_parameter_changes_and_are_made_anew_o
 
 def test_a_series_that_was_given_up_and_comes_back_gets_what_it_missed(store: Store, tmp_path: Path) -> None:
     store.write(counts(range(0, 400, 10)))
-    past = Past(store, tmp_path / "derived.json")
-    finish(past)
-    finish(past, Plan())
+    finish(Past(store, tmp_path / "derived.json"))
+    finish(Past(store, tmp_path / "derived.json"), Plan())
     store.write(counts(range(400, 800, 10)))
-    assert finish(past) == 40
+    assert finish(Past(store, tmp_path / "derived.json")) == 40
     assert points(store) == as_if_always(store)
 
 
