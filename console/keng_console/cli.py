@@ -10,6 +10,7 @@ from keng_console import registry_file
 from keng_console.cap.cli import cap
 from keng_console.settings import ConsoleSettings
 from keng_console.telling import tell, told
+from keng_contracts.authority import BY_ITSELF
 from keng_contracts.registry import AuthorityMode
 from keng_runtime.cli import Group, run_service, settings_option
 
@@ -44,14 +45,15 @@ def check(file: Path) -> None:
     Exit status 0 when it is right, 2 with every mistake in one line when it is not.
     """
     registry = registry_file.read(file)
-    auto = [rule for rule in registry.authority if rule.mode is AuthorityMode.AUTO]
+    auto = [rule for rule in registry.authority if rule.mode in BY_ITSELF]
     click.echo(
         f"{file}: {registry.commune.name}, version {registry.version}, is right: {len(registry.stations)} stations, "
         f"{len(registry.sensors)} sensors, {len(registry.thresholds)} thresholds, {len(registry.speakers)} loudspeakers"
     )
     for rule in auto:
-        zones = ", ".join(rule.zones)
-        click.echo(f"  sirens start by themselves: {rule.sensor} level {rule.level} in {zones} ({rule.delegated_by})")
+        zones, by = ", ".join(rule.zones), registry.delegation_of(rule)
+        after = f" after {rule.confirm_within_s:g} s" if rule.mode is AuthorityMode.TIMEOUT else ""
+        click.echo(f"  sirens start by themselves{after}: {rule.sensor} level {rule.level} in {zones} ({by})")
 
 
 cli.add_command(cap)

@@ -21,7 +21,7 @@ DELEGATION = {
     "valid_from": date(2025, 9, 1),
     "valid_until": date(2025, 12, 31),
 }
-BY_PAPER: dict[str, Any] = {"delegated_by": "", "delegation": "mua-lu"}
+BY_PAPER: dict[str, Any] = {"delegation": "mua-lu"}
 
 
 def around(**more: Any) -> Circumstances:
@@ -31,7 +31,9 @@ def around(**more: Any) -> Circumstances:
 def ruled(row: dict[str, Any], **more: Any) -> tuple[Verdict, Why | None]:
     other = {**sample().thresholds[0].model_dump(), "sensor": "uy-ban/pm10", "level": 1}
     registry = commune(
-        level3=row, delegations=[DELEGATION], thresholds=[*(t.model_dump() for t in sample().thresholds), other]
+        level3=row,
+        delegations=[*sample().delegations, DELEGATION],
+        thresholds=[*(t.model_dump() for t in sample().thresholds), other],
     )
     (one,) = rulings(registry, GAUGE, 3, around(**more))
     return one.verdict, one.why
@@ -73,7 +75,7 @@ def test_every_row_of_the_table(row: dict[str, Any], more: Any, rules: Any) -> N
 
 def test_a_delegation_that_does_not_cover_the_gauge_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="does not cover that gauge"):
-        commune(level3=BY_PAPER, delegations=[{**DELEGATION, "sensors": ["phu-oc/rain"]}])
+        commune(level3=BY_PAPER, delegations=[*sample().delegations, {**DELEGATION, "sensors": ["phu-oc/rain"]}])
 
 
 # -- hours --------------------------------------------------------------------------------------------------------
@@ -156,7 +158,9 @@ def test_a_gauge_agrees_by_its_level_and_by_good_data_that_is_not_old() -> None:
 
 def test_a_delegation_that_has_expired_asks_a_person_and_says_so() -> None:
     paper = {**DELEGATION, "valid_until": date(2025, 11, 16)}
-    gauge = OneGauge(commune(level3=BY_PAPER, level2=BY_PAPER, delegations=[paper])).levels(*HIGH)
+    gauge = OneGauge(commune(level3=BY_PAPER, level2=BY_PAPER, delegations=[*sample().delegations, paper])).levels(
+        *HIGH
+    )
     assert (gauge.plays, gauge.questions) == ([], [(3, "delegation"), (2, "delegation")])
 
 

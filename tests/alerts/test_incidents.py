@@ -34,7 +34,7 @@ def gauge_of(story: dict[str, Any]) -> OneGauge:
         if name.startswith("night"):
             like = next(r for r in rows if r["level"] == row["level"])
             rows.append({**like, **row})
-    registry = sample(authority=rows, delegations=story.get("delegations", []))
+    registry = sample(authority=rows, delegations=[*sample().delegations, *story.get("delegations", [])])
     return OneGauge(registry, now_ms=int(story["start"].timestamp() * 1000))
 
 

@@ -83,6 +83,11 @@ def test_an_order_that_nobody_would_hear_is_a_mistake() -> None:
     assert "auto without zones: nobody would hear it" in mistakes(nowhere)
 
 
+def test_who_decides_for_a_level_that_the_gauge_does_not_have_is_a_mistake() -> None:
+    fourth = TEXT + '\n[[authority]]\nsensor = "phu-oc/level"\nlevel = 4\n'
+    assert "authority for phu-oc/level level 4: the gauge has no threshold of that level" in mistakes(fourth)
+
+
 def test_no_bytes_end_in_a_stack_trace() -> None:
     for raw in (b"\xff\xfe", b"", b"\x00" * 10, b"[[[", b"version = 1\n", b"sensors = 3\n[commune]\n"):
         with pytest.raises(Problem):

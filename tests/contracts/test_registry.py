@@ -59,7 +59,7 @@ def test_the_sample_is_without_a_mistake_and_the_same_after_the_way() -> None:
         ),
         (lambda d: d["authority"][1].update(siren="x"), "authority for phu-oc/level: there is no siren 'x'"),
         (
-            lambda d: d["authority"][1].pop("delegated_by"),
+            lambda d: d["authority"][1].pop("delegation"),
             "authority for phu-oc/level level 2 is auto without delegated_by or delegation: name who",
         ),
         (lambda d: d.update(version=0), "version: "),

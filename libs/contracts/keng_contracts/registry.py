@@ -307,6 +307,11 @@ class Registry(_Strict):
         """The rule of a sensor, or the defaults where the registry has none."""
         return next((r for r in self.hazard_rules if r.sensor == sensor), HazardRule(sensor=sensor))
 
+    def delegation_of(self, row: Authority) -> str:
+        """Who let a row's siren sound by itself, in words; whether it is in force on a day is another question."""
+        given = next((d for d in self.delegations if d.id == row.delegation), None)
+        return f"{given.words()}, until {given.valid_until}" if given else row.delegated_by
+
     def response_rule_of(self, sensor: str) -> ResponseRule:
         """The rule of a sensor, or the defaults where the registry has none."""
         return next((r for r in self.response_rules if r.sensor == sensor), ResponseRule(sensor=sensor))
