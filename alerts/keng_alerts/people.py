@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from keng_alerts.settings import AlertsSettings
+from keng_contracts.alerts import FLOOD
 from keng_contracts.errors import Problem
 from keng_runtime.cli import settings_option
 from keng_runtime.settings import load
@@ -57,7 +58,12 @@ def list_(settings_file: Path | None, as_json: bool) -> None:
 
 def _lines(alerts: Iterable[dict[str, Any]]) -> list[str]:
     lines = []
-    for alert in sorted(alerts, key=lambda a: (-a["level"], a["id"])):
+    for alert in sorted(alerts, key=lambda a: (a["kind"] != FLOOD, -a["level"], a["id"])):
+        if alert["kind"] != FLOOD:  # an alarm that is over, or that another alert says already, is no news
+            if alert["hazard"] == "raised" and not alert["muted_by"]:
+                stage = alert.get("stage") or ""
+                lines.append(f"{alert['id']}  {alert['severity']}  {stage}  {alert['headline']}")
+            continue
         lines.append(f"{alert['id']}  level {alert['level']}  {alert.get('stage') or ''}  {alert['headline']}")
         if alert.get("unwatched"):
             lines.append("  NO GOOD DATA: somebody has to look")

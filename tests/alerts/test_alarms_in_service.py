@@ -1,6 +1,7 @@
 """Alarms by rules in a real process behind a real broker: raised, told, muted, kept over a kill, and never a siren."""
 
 import asyncio
+from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from keng_runtime.mqtt import Link
 from tests.support.broker import COMMUNE, RunningBroker
 from tests.support.processes import until
 from tests.support.registry import sample, signed
-from tests.support.services import start_alerts
+from tests.support.services import command, start_alerts
 from tests.support.telemetry import EdgeInATest, edge, retain_registry
 
 RAIN = f"{COMMUNE}/phu-oc/rain"
@@ -61,6 +62,14 @@ async def seen_by_the_console(broker: RunningBroker) -> AsyncIterator[Seen]:
 
 async def rains(node: EdgeInATest, minutes_ago: float, total: float) -> None:
     await node.send([Reading(RAIN, now_ms() - round(minutes_ago * 60_000), total, "mm")])
+
+
+async def at_the_machine(folder: Path, *arguments: str) -> str:
+    """What ``keng alerts`` answers there."""
+    call = [command("keng-alerts"), *arguments, "--settings", folder / "alerts.toml"]
+    run = await asyncio.create_subprocess_exec(*map(str, call), stdout=PIPE, stderr=STDOUT)
+    output, _ = await run.communicate()
+    return output.decode()
 
 
 def is_(hazard: Hazard, id_: str) -> Callable[[dict[str, AlertDocument]], bool]:
@@ -131,6 +140,13 @@ async def test_an_edge_that_vanishes_is_told_once_and_mutes_the_silence_of_its_s
                 )
             )
             assert seen.alerts["tram-tram-phu-oc"].headline_en == "Edge node offline: tram-phu-oc"
+            assert (await at_the_machine(tmp_path, "list")).splitlines() == [
+                "tram-tram-phu-oc  severe  raised  Trạm đo mất kết nối: tram-phu-oc"
+            ]
+            assert "acknowledged" in await at_the_machine(tmp_path, "ack", "tram-tram-phu-oc", "--by", "Lan")
+            assert "nothing plays" in await at_the_machine(tmp_path, "drill", "tram-tram-phu-oc", "--level", "1")
+            await seen.sees(lambda alerts: alerts["tram-tram-phu-oc"].stage is Stage.ACKNOWLEDGED)
+            assert "Lan" in str(seen.alerts["tram-tram-phu-oc"].acknowledged)
             await says("online")
             await seen.sees(is_(Hazard.CLEARED, "tram-tram-phu-oc"))
             await seen.sees(lambda alerts: not alerts["im-phu-oc-rain"].muted_by)
