@@ -25,7 +25,9 @@ from tests.support.broker import COMMUNE, RunningBroker
 from tests.support.console import alert, say_alert
 from tests.support.gateways import MailServer, WebHook, web_hook
 from tests.support.processes import Process, until
-from tests.support.services import command, settings
+from tests.support.registry import sample, signed
+from tests.support.services import command, settings, start_alerts
+from tests.support.telemetry import edge, retain_registry
 
 ROOT = Path(__file__).parents[2]
 STATUS = str(Topic(COMMUNE, Kind.NOTIFY, "notify", Channel.STATUS))
@@ -118,6 +120,22 @@ async def test_a_raised_level_is_told_step_by_step_until_somebody_acknowledges(
             assert hook.titles("huyen") == []
     assert mail.mails[0][0].startswith("Báo động 3")
     assert "nobody has acknowledged" in " ".join(mail.mails[0][1].split())
+
+
+async def test_from_a_reading_to_a_message_through_the_alerts_that_serve_a_commune(
+    broker: RunningBroker, tmp_path: Path, hook: WebHook
+) -> None:
+    await retain_registry(broker, signed(sample(), broker.credentials))
+    post = Post(broker, tmp_path, {"truc-ban": hook.url("truc-ban")})
+    with start_alerts(broker, tmp_path) as alerts, post.start() as process:
+        alerts.says("listening")
+        process.says("listening")
+        async with edge(broker) as node:
+            for level in (4.51, 4.53, 4.55):
+                await node.level(level)
+        await until(lambda: hook.titles(), what="the level is told")
+        assert hook.titles() == ["Báo động 3 tại Phú Ốc (Sông Bồ): 4,55 m, ngưỡng 4,50 m"]
+        assert "Flood alarm level 3 at Phú Ốc" in hook.taken[0][1]["message"]
 
 
 async def test_a_gateway_that_refuses_and_one_that_hangs_are_told_in_the_status_and_tried_again(

@@ -137,6 +137,48 @@ def test_an_update_stops_what_it_supersedes_also_when_it_is_not_played_itself() 
     assert [order.action for order in ruling.orders] == [Stop(play=play_id(first))]
 
 
+TIMES = st.one_of(st.none(), st.integers(NOON - 10 * HOUR, NOON + 10 * HOUR).map(lambda ms: ms - ms % 1000))
+
+
+@settings(max_examples=200)
+@given(
+    changes=st.fixed_dictionaries(
+        {
+            "urgency": st.sampled_from(Urgency),
+            "severity": st.sampled_from(Severity),
+            "certainty": st.sampled_from(Certainty),
+            "status": st.sampled_from(Status),
+            "scope": st.sampled_from(Scope),
+            "msg_type": st.sampled_from(MsgType),
+            "expires_ms": TIMES,
+            "effective_ms": TIMES,
+            "language": st.sampled_from(["vi-VN", "en-US", "x" * 50]),
+            "event": st.text(st.characters(exclude_categories=("Cs", "Cc", "Z")), min_size=1, max_size=50),
+            "headline": st.text(max_size=3000),
+            "areas": st.sampled_from([(), (Area("a"),), (Area("a", circles=(BOTH,)),)]),
+        }
+    ),
+    sent=TIMES.filter(bool),
+    before=st.sampled_from(["nothing", "played", "by-another"]),
+)
+def test_whatever_a_proven_message_says_it_plays_only_what_is_khan_cap_now_here_and_real(
+    changes: dict[str, Any], sent: int, before: str
+) -> None:
+    first = bulletin("t-0", NOON)
+    message = bulletin("t-1", NOON, **changes, sent=to_text(sent, ZONE), references=(first.reference,))
+    signer = "khac" if before == "by-another" else "tinh"
+    known = {} if before == "nothing" else {first.reference: Known(signer, play_id(first), ("toan-xa",))}
+    ruling = ruled(message, known)
+    if ruling.verdict is Verdict.PLAYED:
+        assert bulletin_of(message.infos[0]) is Bulletin.URGENT and ruling.zones
+        assert (message.status, message.scope) == (Status.ACTUAL, Scope.PUBLIC)
+        assert (message.expires_ms or sent + 6 * HOUR) > NOON and (message.infos[0].effective_ms or 0) <= NOON
+    plays = [order for order in ruling.orders if isinstance(order.action, Play)]
+    assert bool(plays) == (ruling.verdict in (Verdict.PLAYED, Verdict.CANCELLED))
+    stops = [order for order in ruling.orders if isinstance(order.action, Stop)]
+    assert not stops or before == "played"
+
+
 # -- whom it touches ------------------------------------------------------------------------------------------------
 
 SQUARE = ((16.54, 107.50), (16.54, 107.53), (16.57, 107.53), (16.57, 107.50), (16.54, 107.50))
@@ -270,7 +312,7 @@ def test_a_feed_leads_to_its_own_host_only() -> None:
 def cap_settings(folder: Path, province: SigningPair, feed: str = "") -> str:
     certificate = folder / "tinh.crt"
     certificate.write_bytes(province.certificate)
-    feeds = f'[[cap.feeds]]\nurl = "{feed}"\nevery_s = 5.0\n' if feed else ""
+    feeds = f'[[cap.feeds]]\nurl = "{feed}"\nevery_s = 1.0\n' if feed else ""
     return f'\n[cap]\n{feeds}[[cap.senders]]\nname = "tinh"\ncertificate = "{certificate}"\nsenders = ["{SENDER}"]\n'
 
 

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel
 
 from keng.cli import cli
+from keng_alerts.notify.settings import NotifySettings
 from keng_alerts.settings import AlertsSettings
 from keng_broker.provision import provision
 from keng_console.settings import ConsoleSettings
@@ -21,9 +22,11 @@ from keng_runtime.settings import load
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yml"
+SETTINGS_FILES = ("/etc/keng/edge.toml", "/etc/keng/notify.toml")
 SETTINGS: dict[str, type[BaseModel]] = {
     "KENG_INGEST_": IngestSettings,
     "KENG_ALERTS_": AlertsSettings,
+    "KENG_NOTIFY_": NotifySettings,
     "KENG_CONSOLE_": ConsoleSettings,
     "KENG_EDGE_": EdgeSettings,
     "KENG_LOUDSPEAKER_": LoudspeakerSettings,
@@ -86,7 +89,7 @@ def test_every_variable_is_a_setting_and_has_a_valid_value(
             monkeypatch.setenv(variable, str(value))
         if variables:
             kind: Any = SETTINGS[prefix]
-            file = next((Path(m.source) for m in files(service) if m.target == "/etc/keng/edge.toml"), None)
+            file = next((Path(m.source) for m in files(service) if m.target in SETTINGS_FILES), None)
             assert load(kind, file)
 
 

@@ -17,7 +17,7 @@ class CapFeed(_Table):
     """A feed that is polled: Atom, RSS, or one bare CAP document."""
 
     url: str = Field(pattern=r"^https?://", description="its address", examples=["https://cap.example.vn/feed.xml"])
-    every_s: float = Field(60.0, ge=5, le=86_400, description="seconds between two looks")
+    every_s: float = Field(60.0, ge=1, le=86_400, description="seconds between two looks")
 
 
 class CapSender(_Table):
