@@ -17,7 +17,7 @@ _DRILL_BLAST = Siren(pattern="dien-tap", blasts=1, blast_s=4.0, gap_s=0.0)
 
 def siren(scene: Scene, episode: int, level: int, pattern: SirenPattern | None, evidence: Evidence) -> Play:
     """The play for a level: one name for a gauge, an episode and a level, and no loudspeaker plays a name twice."""
-    registry, items = scene.gauge.registry, list[Item]()
+    items: list[Item] = []
     if pattern is not None:
         items.append(
             Siren(
@@ -28,23 +28,23 @@ def siren(scene: Scene, episode: int, level: int, pattern: SirenPattern | None, 
                 repeats=pattern.repeats,
             )
         )
-    items.append(
-        Speech(lang="vi", text=texts.spoken(level, registry, scene.gauge.station, scene.gauge.sensor, scene.value))
-    )
+    items += _spoken(scene, level, scene.value)
     return Play(
         play=f"{scene.id}-{episode}-{level}",
         priority=Priority.EMERGENCY,
         rank=level,
         items=items,
-        exercise=registry.commune.exercise,
+        exercise=scene.gauge.registry.commune.exercise,
         cause=_cause(scene, episode, level, evidence),
     )
 
 
 def drill(scene: Scene, episode: int, level: int) -> Play:
+    """The drill of a level, with its threshold in place of the water's level."""
     registry = scene.gauge.registry
-    text = texts.spoken(level, registry, scene.gauge.station, scene.gauge.sensor, scene.value, drill=True)
-    items: list[Item] = [Speech(text=texts.drill_opening(registry)), _DRILL_BLAST, Speech(text=text)]
+    opening = [Speech(lang=lang, text=texts.drill_opening(registry, lang)) for lang in registry.commune.languages]
+    value = scene.gauge.thresholds(scene.now_ms)[level]
+    items: list[Item] = [*opening, _DRILL_BLAST, *_spoken(scene, level, value, drill=True)]
     return Play(
         play=f"{scene.id}-{episode}-{level}",
         priority=Priority.PRIORITY,
@@ -56,16 +56,34 @@ def drill(scene: Scene, episode: int, level: int) -> Play:
 
 
 def correction(scene: Scene, episode: int, number: int, text: str) -> Play:
-    """Said twice; of the lowest rank among emergencies, so that it does not cut the siren of another river."""
-    said = Speech(text=texts.correction(scene.gauge.registry, scene.gauge.station, text, drill=scene.drill))
+    """Said twice, words of somebody's own in the first language alone; of the lowest rank among emergencies, so that it
+    does not cut the siren of another river."""
+    registry = scene.gauge.registry
+    languages = registry.commune.languages[:1] if text else registry.commune.languages
+    said = [
+        Speech(lang=lang, text=texts.correction(registry, scene.gauge.station, text, lang=lang, drill=scene.drill))
+        for lang in languages
+    ]
     return Play(
         play=f"{scene.id}-{episode}-correction-{number}",
         priority=Priority.EMERGENCY,
         rank=0,
-        items=[said, said],
-        exercise=scene.drill or scene.gauge.registry.commune.exercise,
+        items=[*said, *said],
+        exercise=scene.drill or registry.commune.exercise,
         cause=_cause(scene, episode, 0, Evidence(scene.now_ms, scene.now_ms, scene.now_ms)),
     )
+
+
+def _spoken(scene: Scene, level: int, value: float, *, drill: bool = False) -> list[Speech]:
+    """The message in each of the commune's languages."""
+    gauge = scene.gauge
+    return [
+        Speech(
+            lang=lang,
+            text=texts.spoken(level, gauge.registry, gauge.station, gauge.sensor, value, lang=lang, drill=drill),
+        )
+        for lang in gauge.registry.commune.languages
+    ]
 
 
 def _cause(scene: Scene, episode: int, level: int, evidence: Evidence) -> Cause:

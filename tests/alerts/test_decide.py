@@ -23,6 +23,10 @@ def changed(table: str, key: str, value: Any) -> Registry:
     return Registry.model_validate(document)
 
 
+def changed_commune(**columns: Any) -> Registry:
+    return sample(commune={**sample().commune.model_dump(), **columns})
+
+
 def play_of(gauge: OneGauge) -> Play:
     (play,) = [action for _, action in gauge.sent if isinstance(action, Play)]
     return play
@@ -60,6 +64,15 @@ def test_auto_orders_the_siren_and_then_the_message() -> None:
     assert "Trưởng ban" in gauge.document.authority
 
 
+def test_the_message_is_said_in_each_of_the_communes_languages() -> None:
+    gauge = OneGauge(changed_commune(languages=["vi", "en"])).levels(*HIGH)
+    _, *spoken = play_of(gauge).items
+    assert [(item.lang, item.text[:20]) for item in spoken if isinstance(item, Speech)] == [
+        ("vi", "Chú ý, chú ý! Xã Quả"),
+        ("en", "Attention, attention"),
+    ]
+
+
 def test_manual_leaves_it_to_people() -> None:
     gauge = OneGauge().levels(1.6, 1.6, 1.6)
     assert (gauge.sent, gauge.questions) == ([], [])
@@ -79,9 +92,7 @@ def test_lowering_orders_nothing() -> None:
 
 
 def test_a_commune_in_exercise_says_so_in_text_speech_and_command() -> None:
-    document = sample().model_dump(mode="json", by_alias=True)
-    document["commune"]["exercise"] = True
-    gauge = OneGauge(Registry.model_validate(document)).levels(*HIGH)
+    gauge = OneGauge(changed_commune(exercise=True)).levels(*HIGH)
     assert gauge.document.exercise
     assert gauge.document.headline.startswith("DIỄN TẬP: ")
     assert gauge.document.headline_en.startswith("EXERCISE: ")

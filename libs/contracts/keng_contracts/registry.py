@@ -58,6 +58,9 @@ class Commune(_Strict):
     exercise: bool = Field(
         False, description="everything that this commune says is marked as a drill (diễn tập) on pages and loudspeakers"
     )
+    languages: list[Literal["vi", "en"]] = Field(
+        ["vi"], min_length=1, description="what is said of an alert is said in each of these, in this order"
+    )
 
 
 class Station(_Strict):
