@@ -225,6 +225,11 @@ class Watch:
 
     # -- the data's own state -----------------------------------------------------------------------------------
 
+    @property
+    def foresees(self) -> bool:
+        """Whether there are samples enough to say that a level is coming, or that none is."""
+        return self._track.is_long_enough()
+
     def hear(self, time_ms: int, good: bool, heard_ms: int) -> None:
         """Let the data state know of a sample that was just taken."""
         self.data = sample(self.data, time_ms, good, heard_ms, self.gauge.sensor.interval_s)

@@ -49,10 +49,14 @@ class Track:
         del self.times[:first], self.values[:first]
         return True
 
+    def is_long_enough(self) -> bool:
+        """Whether a rate can be had at all: after a start and after a gap not for half an hour."""
+        return len(self.times) > 1 and self.times[-1] - self.times[0] >= WINDOW_MS / 4
+
     def rate_per_h(self) -> float | None:
         """The rate of rise per hour; None if there are too few samples or their scatter is as large as the rise."""
         n = len(self.times)
-        if n < 2 or self.times[-1] - self.times[0] < WINDOW_MS / 4:
+        if not self.is_long_enough():
             return None
         hours = [(t - self.times[-1]) / HOUR_MS for t in self.times]
         mean_h, mean_v = sum(hours) / n, sum(self.values) / n

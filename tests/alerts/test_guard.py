@@ -1,0 +1,86 @@
+"""What the edge around the alarms keeps over a restart, and what it does not take for news."""
+
+from pathlib import Path
+from typing import Any
+
+from keng_alerts.engine import Watch
+from keng_alerts.gauges import gauges
+from keng_alerts.guard import KEEP_MS, Guard
+from keng_alerts.memory import Changes, Memory
+from keng_contracts.alerts import AlertDocument, Hazard
+from keng_contracts.telemetry import Reading
+from keng_contracts.topics import Topic
+from keng_signals.quality import limits_of
+from tests.support.registry import LEVEL, sample
+
+START = 1_763_323_200_000
+MINUTE = 60_000
+RULES: list[dict[str, Any]] = [
+    {"id": "len", "kind": "rise", "watch": ["*"]},
+    {"id": "mua", "kind": "rain", "watch": ["*"], "window_s": 3600, "raise_at": 5},
+]
+
+
+class Service:
+    """The part of the service that concerns alarms, with a clock of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.memory = Memory(folder / "alerts.sqlite")
+        self.now = START
+        self.alerts: dict[str, AlertDocument] = self.memory.alerts()
+        self.guard = Guard(self.alerts, self.memory, lambda: self.now)
+        registry = sample(rules=RULES)
+        self.guard.follow(registry)
+        self.watch = Watch(gauges(registry)[LEVEL], limits_of(registry)[LEVEL])
+        self.topic = Topic.parse("keng/v1/quang-tho/edge/tram-phu-oc/telemetry")
+
+    def level(self, minute: int, value: float) -> Changes:
+        self.now = START + minute * MINUTE
+        self.watch.take(Reading(LEVEL, self.now, value, "m"), self.now, self.now)
+        self.guard.foretold(self.watch, self.now, self.now)
+        return self.settle()
+
+    def rain(self, minute: float, value: float) -> Changes:
+        self.now = START + round(minute * MINUTE)
+        self.guard.take(self.topic, Reading("quang-tho/phu-oc/rain", self.now, value, "mm"), self.now)
+        return self.settle()
+
+    def settle(self) -> Changes:
+        changes = Changes()
+        self.guard.settle(changes)
+        if changes:
+            self.memory.keep(changes)
+        return changes
+
+
+def test_after_a_restart_a_level_that_was_foretold_is_not_over_because_nothing_is_known_yet(tmp_path: Path) -> None:
+    service = Service(tmp_path)
+    for minute in range(0, 61, 5):
+        service.level(minute, 2.0 + minute * 0.01)
+    alarm = service.alerts["len-phu-oc-level"]
+    assert alarm.hazard is Hazard.RAISED
+    again = Service(tmp_path)
+    for minute in range(65, 95, 5):
+        assert again.level(minute, 2.0 + minute * 0.01).documents == {}
+    assert again.alerts["len-phu-oc-level"].episode == 1
+    for minute in range(95, 320, 5):
+        again.level(minute, 2.94)
+    assert again.alerts["len-phu-oc-level"].hazard is Hazard.CLEARED
+
+
+def test_sums_that_only_grew_are_written_once_a_minute_and_decisions_at_once(tmp_path: Path) -> None:
+    service = Service(tmp_path)
+    written = [bool(service.rain(second / 60, 0.0)) for second in range(0, 130, 10)]
+    assert written == [second % (KEEP_MS // 1000) == 0 for second in range(0, 130, 10)]
+    assert not service.rain(2.5, 4.0)
+    assert service.rain(2.9, 7.0).alarms.keys() == {"mua-phu-oc-rain"}
+
+
+def test_a_status_or_a_reading_of_another_commune_is_not_ours(tmp_path: Path) -> None:
+    service = Service(tmp_path)
+    service.topic = Topic.parse("keng/v1/quang-dien/edge/tram-phu-oc/telemetry")
+    for minute in range(10):
+        service.rain(minute, minute * 9.0)
+    service.guard.status(Topic.parse("keng/v1/quang-tho/edge/tram-phu-oc/status"), b"\xff", START)
+    service.guard.status(Topic.parse("keng/v1/quang-tho/edge/tram-phu-oc/status"), b"", START)
+    assert service.alerts == {}
