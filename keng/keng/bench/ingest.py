@@ -118,12 +118,12 @@ async def measure(folder: Path, store: str, sizes: Sizes, say: Callable[[str], N
         steady = rig.load(10, seconds=sizes.receipt_s, rate=100)
         figures["receipt_ms"] = (await throughput(rig, steady))["receipt_ms"]
         say(f"{store}: receipts at 1,000 readings/s after {figures['receipt_ms']} ms")
+        figures["backlog"] = await backlog(rig, sizes.backlog)
+        say(f"{store}: backlog of {sizes.backlog} readings in {figures['backlog']['seconds']} s")
         if sizes.overload_minutes:
             figures["overload"] = await overload(
                 rig, sizes.overload_minutes, figures["packs_of_50"]["messages_per_s"], say
             )
-        figures["backlog"] = await backlog(rig, sizes.backlog)
-        say(f"{store}: backlog of {sizes.backlog} readings in {figures['backlog']['seconds']} s")
         rig.end_ingest()
         await rig.start_ingest(2)
         figures["two_replicas"] = {

@@ -33,6 +33,8 @@ COMMUNE, NODE = "quang-tho", "tram-nen"
 DAY_MS = 86_400_000
 #: More than the readings of a quarter of an hour's load cover.
 _DAYS_A_LOAD = 30
+#: A start may check a database of some gigabytes first.
+_START_S = 300.0
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _PAGE_MIB = os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 _INFLUX = """
@@ -154,7 +156,7 @@ class Rig:
             name = "ingest" if number == 1 else f"ingest-{number}"
             before = self.said(name)
             self.start(name)
-            await until(functools.partial(self._says_more, name, before), f"{name} takes telemetry")
+            await until(functools.partial(self._says_more, name, before), f"{name} takes telemetry", _START_S)
 
     def _says_more(self, name: str, before: int) -> bool:
         return self.said(name) > before
