@@ -18,7 +18,7 @@ from typing import Any
 
 from prometheus_client import Counter
 
-from keng_contracts.commands import Audience, Command, Play, Siren, Stop
+from keng_contracts.commands import Audience, Command, Play, Prepare, Siren, Stop
 from keng_contracts.errors import Problem
 from keng_contracts.registry import Registry
 from keng_contracts.status import SpeakerStatus
@@ -86,7 +86,12 @@ async def main(settings: LoudspeakerSettings, stop: asyncio.Event) -> None:
             registry=RegistryCopy(trust, settings.state / "registry.jws"),
             memory=memory,
             stage=Stage(me, settings.device, run, latency_ms=settings.latency_ms, volume=settings.volume),
-            media=Media(cache, settings.words_per_minute),
+            media=Media(
+                cache,
+                settings.words_per_minute,
+                lufs=settings.loudness_lufs,
+                ca=credentials.folder / "ca.crt",
+            ),
             clock=clock,
             courier=courier,
             evidence=Evidence(boot, clock, courier),
@@ -253,6 +258,16 @@ class Node:
             case Stop(play=name):
                 self.evidence.stop_accepted(name, command.jti)
                 self.jobs.stop(name, came_s, remember)
+            case Prepare() as prepare:
+                self.evidence.preparing(command.jti)
+                remember([])
+                self._in_background(self._prepare(prepare, command.jti))
+
+    async def _prepare(self, prepare: Prepare, command: str) -> None:
+        failed = await self.media.prepare("emergency" if prepare.emergency else "", prepare.items)
+        for reason in failed:
+            log.error("a sound can't be made ready: %s", reason)
+        self.evidence.prepared(command, failed)
 
     def _show(self) -> None:
         self.board.set(

@@ -24,6 +24,12 @@ class LoudspeakerSettings(ServiceSettings):
         "sink in real time), a sink's name as 'pactl list short sinks' has it, or 'null' (a silent sink)",
     )
     volume: int = Field(100, ge=0, le=100, description="volume of everything that is played, in percent")
+    loudness_lufs: float = Field(
+        -16.0,
+        ge=-40,
+        le=-8,
+        description="loudness that texts and files are brought to, in LUFS (EBU R 128); sirens are as loud as they are",
+    )
     words_per_minute: int = Field(150, ge=80, le=300, description="how fast texts are spoken")
     clock: Literal["kernel", "trusted"] = Field(
         "kernel",

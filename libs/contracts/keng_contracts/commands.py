@@ -64,7 +64,16 @@ class Speech(_Item):
     text: str = Field(min_length=1, max_length=2000)
 
 
-Item = Annotated[Siren | Speech, Field(discriminator="kind")]
+class Media(_Item):
+    """A sound file of any kind that the player knows: fetched over HTTPS, and played only if it is what was signed."""
+
+    kind: Literal["media"] = "media"
+    url: str = Field(pattern=r"^https://[^\s\"'<>\\]{3,500}$")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size: int = Field(ge=1, le=1 << 29, description="of the file, in bytes")
+
+
+Item = Annotated[Siren | Speech | Media, Field(discriminator="kind")]
 
 
 class Cause(_Strict):
@@ -97,6 +106,9 @@ class Play(_Strict):
     resume: bool = Field(
         False, description="what was interrupted goes on where it was, once all that stood higher is over"
     )
+    start_ms: int | None = Field(
+        None, description="when it begins, ms since 1970 UTC, so that loudspeakers begin together"
+    )
 
 
 class Stop(_Strict):
@@ -106,7 +118,16 @@ class Stop(_Strict):
     play: str = Field("", pattern=r"^[a-z0-9-]{0,80}$")
 
 
-Action = Annotated[Play | Stop, Field(discriminator="do")]
+class Prepare(_Strict):
+    """Have the sounds of these items ready, on disk, before they are ordered. With ``emergency`` they are from now on
+    the emergency set, which stays whatever else needs room; with no items there is none."""
+
+    do: Literal["prepare"] = "prepare"
+    items: list[Item] = Field(max_length=50)
+    emergency: bool = False
+
+
+Action = Annotated[Play | Stop | Prepare, Field(discriminator="do")]
 
 
 class Command(_Strict):

@@ -26,7 +26,8 @@ class PlaybackEvent(BaseModel):
     """``(boot, seq)`` names the event for its receipt. Times are ms since 1970 UTC by the node's own clock.
 
     ``level_dbfs`` is the RMS level, in dB below full scale, of the audio that left the player: for STARTED over
-    the first quarter of a second of sound, for FINISHED and CUT over the whole of what was heard.
+    the first quarter of a second of sound, for FINISHED and CUT over the whole of what was heard. ``due_ms`` is for
+    when the first sample was ordered, if the command said it.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -42,6 +43,7 @@ class PlaybackEvent(BaseModel):
     kind: str = ""
     priority: Priority | None = None
     reason: str = ""
+    due_ms: int | None = None
     first_sample_ms: int | None = None
     level_dbfs: float | None = None
     sounded_s: float | None = None

@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 
+from keng_contracts.commands import Priority
 from keng_contracts.playback import What
 from keng_loudspeaker.obeying.memory import Memory
-from keng_loudspeaker.playing.performance import Manner, Performance, Place
+from keng_loudspeaker.playing import together
+from keng_loudspeaker.playing.performance import Begin, Manner, Performance, Place
 from keng_loudspeaker.playing.playlist import Already, Cut, Drop, Effect, Job, Playlist, Start, Wait
 from keng_loudspeaker.playing.stage import Stage
 from keng_loudspeaker.proving.meter import Hearing
@@ -105,14 +107,20 @@ class Jobs:
             self._evidence.step(order, what, item, reason, hearing)
 
         play = order.play
-        clips = [partial(self._media.clip, item) for item in play.items]
+        hurry = play.priority is Priority.EMERGENCY
+        clips = [partial(self._media.clip, item, hurry=hurry) for item in play.items]
         place = self._places.pop(play.play, Place())
+        begin: Begin | None = None
+        if play.start_ms is not None:
+            begin = partial(together.begin, start_s=play.start_ms / 1000, clock=self._evidence.clock)
         manner = Manner(
             repeats=play.repeats,
             gap_s=play.gap_s,
-            fade_in_s=play.fade_in_s,
-            fade_out_s=play.fade_out_s,
+            # A fade would count from the silence that is before what begins together.
+            fade_in_s=0.0 if begin else play.fade_in_s,
+            fade_out_s=0.0 if begin else play.fade_out_s,
             gong=self._media.gong if play.gong and place == Place() else None,
+            begin=begin,
         )
         performance = Performance(clips, self._stage, say, manner, place)
         task = performance.start()

@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 from keng_contracts.errors import Problem
@@ -55,12 +56,14 @@ class Silent(PlayerFailed):
 
 
 Maker = Callable[[], Coroutine[Any, Any, Clip]]
+Begin = Callable[[Mpv, Path], Coroutine[Any, Any, str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Manner:
     """How a job is played, beside its items: see :class:`keng_contracts.commands.Play`. ``volume`` is in percent, None
-    leaves the player's own; ``gong`` makes the gong that comes first, and nothing is told of it."""
+    leaves the player's own; ``gong`` makes the gong that comes first, and nothing is told of it. ``begin`` begins what
+    sounds first, at a moment of its own, and returns what there is to say of it."""
 
     repeats: int = 1
     gap_s: float = 0.0
@@ -68,6 +71,7 @@ class Manner:
     fade_out_s: float = 0.0
     volume: int | None = None
     gong: Maker | None = None
+    begin: Begin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,8 @@ class Performance:
         self._say = say
         self._manner = manner
         self._from = self._now = place
+        self._begin = manner.begin if place == Place() else None
+        self._begun = ""
         self._mpv: Mpv | None = None
         self._hearing: Hearing | None = None
         self._task: asyncio.Task[bool] | None = None
@@ -198,7 +204,12 @@ class Performance:
 
     async def _hear(self, clip: Clip, filters: str, mpv: Mpv, open_: Open, hearing: Hearing, tell: Tell) -> None:
         meter, from_s = open_.ears.meter, self._now.at_s
-        await mpv.play(clip.path, volume=self._manner.volume, filters=filters, start_s=from_s)
+        begin, self._begin = self._begin, None
+        if begin is not None:
+            await mpv.prepare(volume=self._manner.volume, filters=filters)
+            self._begun = await begin(mpv, clip.path)
+        else:
+            await mpv.play(clip.path, volume=self._manner.volume, filters=filters, start_s=from_s)
         began_s = asked_s = time.monotonic()
         watch = Watch(clip.spans)
         started = False
@@ -232,7 +243,7 @@ class Performance:
 
     def _which(self) -> str:
         """What there is to say of an item that starts: that it is a repeat, that it goes on."""
-        said = []
+        said, self._begun = [self._begun] if self._begun else [], ""
         if self._manner.repeats > 1:
             said.append(f"repeat {self._now.repeat + 1} of {self._manner.repeats}")
         if self._from != Place() and self._now == self._from:

@@ -14,6 +14,7 @@ import logging
 import socket
 from asyncio import StreamReader, StreamWriter
 from asyncio.subprocess import Process
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,22 +44,31 @@ class Mpv:
         self._asked: dict[int, asyncio.Future[Any]] = {}
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._complaint = ""
+        self._last: int | None = None  # of what was appended, the entry whose end is the end
         self._properties: dict[str, object] = {}
         self._reading = asyncio.create_task(self._read(reader))
 
     @classmethod
     async def spawn(cls, sound: Sound, volume: int) -> Mpv:
+        """Start an idle mpv that plays into a sink; raises :class:`Problem` if it is not installed."""
+        return await cls.start(
+            *("--cache=no", "--gapless-audio=no", "--volume-max=100", f"--volume={volume}"),
+            *("--ao=pulse", f"--audio-device=pulse/{sound.sink}", "--pulse-buffer=200"),
+            "--audio-client-name=keng-loudspeaker",
+            env=sound.env,
+        )
+
+    @classmethod
+    async def start(cls, *options: str, env: Mapping[str, str] | None = None) -> Mpv:
         """Start an idle mpv; raises :class:`Problem` if it is not installed."""
         ours, theirs = socket.socketpair()
         with theirs:
             try:
                 child = await children.start(
                     *("mpv", "--no-config", "--load-scripts=no", "--ytdl=no", "--idle=yes", "--no-terminal"),
-                    *("--no-video", "--audio-display=no", "--cache=no", "--gapless-audio=no", "--volume-max=100"),
-                    *(f"--volume={volume}", "--ao=pulse", f"--audio-device=pulse/{sound.sink}"),
-                    *("--pulse-buffer=200", "--audio-client-name=keng-loudspeaker"),
+                    *("--no-video", "--audio-display=no", *options),
                     f"--input-ipc-client=fd://{theirs.fileno()}",
-                    env=sound.env,
+                    env=env,
                     pass_fds=[theirs.fileno()],
                 )
             except BaseException:
@@ -80,16 +90,27 @@ class Mpv:
         await self.ask("request_log_messages", "error", within_s=10.0)
 
     async def play(
-        self, source: Path | str, *, volume: int | None = None, filters: str = "", start_s: float = 0.0
+        self, source: Path | str, *, volume: int | None = None, filters: str | None = "", start_s: float = 0.0
     ) -> None:
         """Begin to play a file or stream from ``start_s``; :meth:`ended` tells of its end. Raises
-        :class:`PlayerFailed`. ``volume`` is in percent, None leaves it; ``filters`` is a chain as ``--af`` takes it."""
+        :class:`PlayerFailed`. ``volume`` is in percent and ``filters`` a chain as ``--af`` takes it; None leaves
+        what there is."""
         self._ended = asyncio.get_running_loop().create_future()
-        if volume is not None:
-            await self._have("volume", volume, at_first=None)
-        await self._have("af", filters, at_first="")
+        self._last = None
+        await self.prepare(volume=volume, filters=filters)
         await self._have("start", f"{start_s:.3f}" if start_s > 0 else "none", at_first="none")
         await self.ask("loadfile", str(source))
+
+    async def prepare(self, *, volume: int | None, filters: str | None) -> None:
+        """Set what :meth:`play` sets, for what is played without it. Raises :class:`PlayerFailed`."""
+        if volume is not None:
+            await self._have("volume", volume, at_first=None)
+        if filters is not None:
+            await self._have("af", filters, at_first="")
+
+    async def append(self, source: Path | str) -> None:
+        """Play this after what plays; :meth:`ended` then tells of the end of this. Raises :class:`PlayerFailed`."""
+        self._last = (await self.ask("loadfile", str(source), "append"))["playlist_entry_id"]
 
     async def _have(self, name: str, value: object, *, at_first: object) -> None:
         """Set a property, unless it has that value: most sounds need none, and an answer takes its time."""
@@ -162,10 +183,15 @@ class Mpv:
         if future is not None and "error" in message:
             if not future.done():
                 future.set_result(message)
+        elif message.get("event") == "property-change":  # of eof-reached, in a player that keeps files open
+            if message.get("data") is True:
+                self._end("eof")
         elif message.get("event") == "log-message":
             self._complaint = str(message.get("text", "")).strip()[:120]
         elif message.get("event") == "end-file":
             reason = message.get("reason")
+            if reason == "eof" and self._last not in (None, message.get("playlist_entry_id")):
+                return
             problem = message.get("file_error") or reason
             self._end("eof" if reason == "eof" else f"player-error: {self._complaint or problem}")
 

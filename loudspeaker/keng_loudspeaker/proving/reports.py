@@ -12,7 +12,7 @@ from pathlib import Path
 
 from prometheus_client import Counter, Histogram
 
-from keng_contracts.commands import Play, Refusal
+from keng_contracts.commands import Play, Prepare, Refusal
 from keng_contracts.playback import PlaybackEvent, What
 from keng_contracts.status import SpeakerStatus
 from keng_contracts.telemetry import Clock
@@ -66,11 +66,25 @@ class Evidence:
         self._courier = courier
         self._seq = 0
 
+    @property
+    def clock(self) -> Clock:
+        return self._clock.state()
+
     def accepted(self, order: Order, reason: str) -> None:
         self._of(order, What.ACCEPTED, reason=reason)
 
     def stop_accepted(self, play: str, command: str) -> None:
         self._say(What.ACCEPTED, play=play, command=command, reason="stop")
+
+    def preparing(self, command: str) -> None:
+        self._say(What.ACCEPTED, command=command, kind="prepare", reason="prepare")
+
+    def prepared(self, command: str, failed: list[str]) -> None:
+        """Sounds that were to be made ready are, but for those that failed."""
+        for reason in failed:
+            self._say(What.FAILED, command=command, kind="prepare", reason=reason)
+        if not failed:
+            self._say(What.FINISHED, command=command, kind="prepare")
 
     def refused(self, verdict: Refused) -> None:
         command = verdict.command
@@ -81,7 +95,7 @@ class Evidence:
             What.REFUSED,
             reason=verdict.reason.value,
             command=command.jti if command else "",
-            play=command.action.play if command else "",
+            play=command.action.play if command and not isinstance(command.action, Prepare) else "",
             priority=play.priority if play else None,
             exercise=play.exercise if play else False,
             cause=cause,
@@ -100,7 +114,8 @@ class Evidence:
         first_s = hearing.first_s if hearing is not None else None
         started = what is What.STARTED
         level = None if hearing is None else hearing.onset_dbfs if started else hearing.level_dbfs
-        if started and item == 0 and first_s is not None:
+        due_ms = order.play.start_ms if started and item == 0 else None
+        if started and item == 0 and first_s is not None and due_ms is None:
             START.observe(max(0.0, first_s - order.came_s))
         told = "" if hearing is None or level is None else f", {hearing.sounded_s:.1f} s of sound at {level} dBFS"
         log.info("%s: item %d %s%s%s", order.play.play, item, what.value, f" ({reason})" if reason else "", told)
@@ -110,6 +125,7 @@ class Evidence:
             item=item,
             kind=order.play.items[item].kind,
             reason=reason,
+            due_ms=due_ms,
             first_sample_ms=None if first_s is None else now_ms() - round((time.monotonic() - first_s) * 1000),
             level_dbfs=level,
             sounded_s=None if hearing is None or started else hearing.sounded_s,
