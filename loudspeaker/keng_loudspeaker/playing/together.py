@@ -24,6 +24,9 @@ from keng_loudspeaker.playing.sound import RATE
 MOST_AHEAD_S = 30.0
 #: The silence before, and for how long before the moment it is begun.
 LEAD_S, BEGUN_S = 1.0, 1.3
+#: The silence after. Between files without a gap mpv calls one ended that it has read to its end, and what is shorter
+#: than its buffer (0.4 s) has ended before it is heard.
+REST_S = 0.6
 #: The silence is measured once it flows, so often, so far apart.
 FLOWS_S, LOOKS, LOOK_S = 0.2, 20, 0.004
 
@@ -65,7 +68,9 @@ async def begin(mpv: Mpv, path: Path, start_s: float, clock: Clock) -> str:
         return "on-arrival: silence-not-measured"
     await mpv.append(_silence(due_s - ends_s))
     await mpv.append(path)
+    await mpv.append(_silence(REST_S))
     await _sleep_until(due_s)
+    await mpv.ask("set_property", "gapless-audio", "no")
     return ""
 
 
