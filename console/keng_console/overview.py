@@ -24,6 +24,7 @@ from keng_console import nodes
 from keng_console.cap.judge import Bulletin, Verdict
 from keng_console.live import CHART_ROWS, Live, Track, gauges, usable
 from keng_console.views import (
+    AlarmView,
     AlertView,
     BulletinView,
     Chart,
@@ -41,6 +42,7 @@ from keng_console.views import (
 )
 from keng_contracts.alerts import FLOOD, AlertDocument, DataState, Forecast, Hazard
 from keng_contracts.registry import Registry, Sensor, Station
+from keng_contracts.rules import Severity
 from keng_contracts.telemetry import Flag
 from keng_store.protocol import Row
 
@@ -82,6 +84,7 @@ def overview(
             store_readable=live.store_readable,
             headline=Headline(Situation.NO_REGISTRY),
             alerts=[],
+            alarms=[],
             gauges=[],
             stations=[],
             speakers=[],
@@ -106,6 +109,7 @@ def overview(
         store_readable=live.store_readable,
         headline=_headline(live, alerts, gauge_views),
         alerts=alerts,
+        alarms=_alarms(live),
         gauges=gauge_views,
         stations=_stations(live, registry, now_ms),
         speakers=nodes.speakers(live, registry),
@@ -217,6 +221,17 @@ def _alerts(live: Live, registry: Registry, stations: dict[str, Station], now_ms
             )
         )
     return sorted(views, key=lambda a: (not a.raised, -a.level, not a.official, -a.updated_ms))
+
+
+def _alarms(live: Live) -> list[AlarmView]:
+    """The gravest first; what another alert says already is left out."""
+    views = [
+        AlarmView(d.id, d.severity or Severity.MODERATE, d.exercise, d.raised_ms, d.headline, d.headline_en)
+        for d in live.alerts.values()
+        if d.kind != FLOOD and d.hazard is Hazard.RAISED and not d.muted_by
+    ]
+    order = list(Severity)
+    return sorted(views, key=lambda a: (-order.index(a.severity), -a.raised_ms, a.id))
 
 
 # -- readings ---------------------------------------------------------------------------------------------------

@@ -112,6 +112,7 @@ class _Tools:
         self.unit = in_words.unit
         self.lasts = in_words.lasts
         self.hours = in_words.hours
+        self.language = in_words.language
 
     # -- names --------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from keng_console.orders import Told
 from keng_contracts.alerts import Delivery, Forecast
 from keng_contracts.playback import What
 from keng_contracts.registry import AuthorityMode
+from keng_contracts.rules import Severity
 from keng_contracts.status import SourceHealth
 from keng_contracts.telemetry import Flag
 
@@ -113,6 +114,18 @@ class DeliveryView:
     speaker: str
     name: str
     state: Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmView:
+    """What is raised by a rule of the registry: it tells people something, and nothing plays for it."""
+
+    id: str
+    severity: Severity
+    exercise: bool
+    raised_ms: int
+    headline: str
+    headline_en: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +269,7 @@ class Overview:
     store_readable: bool
     headline: Headline
     alerts: list[AlertView]
+    alarms: list[AlarmView]
     gauges: list[GaugeView]
     stations: list[StationView]
     speakers: list[SpeakerView]

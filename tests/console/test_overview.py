@@ -94,6 +94,22 @@ def test_an_ended_alert_is_told_for_a_day_and_does_not_lead() -> None:
     assert seen(live, NOW + 25 * 60 * MINUTE).alerts == []
 
 
+def test_alarms_by_rules_are_told_beside_the_floods_and_lead_nothing() -> None:
+    live = live_with(1.2)
+    rain = {"station": "phu-oc", "raised_ms": NOW, "kind": "rain", "headline": "Mưa lớn", "headline_en": "Heavy rain"}
+    documents = [
+        alert(0, NOW, id="mua", severity="moderate", hazard="raised", cleared_ms=None, **rain),
+        alert(0, NOW, id="mua-10", severity="severe", hazard="raised", cleared_ms=None, **rain),
+        alert(0, NOW, id="muted", severity="severe", hazard="raised", cleared_ms=None, muted_by="mua", **rain),
+        alert(0, NOW, id="over", severity="severe", **rain),
+    ]
+    for document in documents:
+        live.alert(document.id, document)
+    view = seen(live)
+    assert [(a.id, a.headline_en) for a in view.alarms] == [("mua-10", "Heavy rain"), ("mua", "Heavy rain")]
+    assert (view.alerts, view.headline.situation) == ([], Situation.CALM)
+
+
 def test_an_older_version_of_an_alert_changes_nothing() -> None:
     live = live_with(4.6)
     live.alert("phu-oc-level", alert(3, NOW, version=4))

@@ -280,3 +280,11 @@ def test_numbers_have_the_language_s_comma_and_a_true_minus() -> None:
 def test_the_span_of_a_chart_is_said_in_words(hours: float, vi: str, en: str) -> None:
     said: list[Words] = [words("vi"), words("en")]
     assert [one.hours(hours) for one in said] == [vi, en]
+
+
+def test_an_alarm_is_read_in_the_pages_own_language() -> None:
+    live = flood()
+    fields = {"kind": "rain", "severity": "severe", "hazard": "raised", "cleared_ms": None, "raised_ms": NOW - 600_000}
+    live.alert("mua", alert(0, NOW, id="mua", headline="Mưa <lớn>", headline_en="Heavy rain", **fields))
+    assert "Mưa &lt;lớn&gt;" in html(live) and "Heavy rain" not in html(live)
+    assert "Heavy rain" in html(live, "en")
