@@ -226,15 +226,21 @@ async def test_an_alert_that_was_acknowledged_while_the_notifier_was_away_is_not
     assert hook.titles("huyen") == []
 
 
-async def test_what_can_not_be_read_is_left_out_and_told(broker: RunningBroker, tmp_path: Path, hook: WebHook) -> None:
+async def test_an_alert_that_can_not_be_read_makes_people_look_for_themselves(
+    broker: RunningBroker, tmp_path: Path, hook: WebHook
+) -> None:
     post = Post(broker, tmp_path, {"truc-ban": hook.url("truc-ban")})
     with post.start() as process:
         process.says("listening")
         async with Link(broker.settings("alerts")) as link:
             await link.publish(str(Topic(COMMUNE, Kind.ALERT, "odd")), b"\xff{", retain=True)
         await say_alert(broker, alert(2, now_ms(), headline="Báo động 2"))
-        await until(lambda: hook.titles() == ["Báo động 2"])
-        assert "alert/odd: can't be read" in process.text()
+        await until(lambda: hook.titles() == ["2 việc, nặng nhất: Không đọc được cảnh báo odd: cần xem trang Kẻng"])
+        assert "Báo động 2" in hook.taken[0][1]["message"]
+        await status(broker, lambda s: s.problems == ["the alert odd can't be read"])
+        async with Link(broker.settings("alerts")) as link:
+            await link.publish(str(Topic(COMMUNE, Kind.ALERT, "odd")), b"", retain=True)
+        await status(broker, lambda s: s.problems == [])
 
 
 def test_a_test_message_goes_out_at_once_and_a_check_names_what_is_wrong(

@@ -12,6 +12,7 @@ has loudspeakers that did not confirm              SILENT      that of the level
 was not acknowledged in time                       ESCALATED   one above that of the level, at most extreme
 is an alarm by a rule                              ALARM       the rule's
 was raised and is not                              OVER        minor; for those only who were told of it
+can't be read                                      ALARM       severe: people have to look for themselves
 =================================================  ==========  ======================================================
 
 An occasion's key names it for ever: the highest level of an episode is one occasion however often its document changes,
@@ -57,6 +58,22 @@ _OF_LEVEL = {1: Severity.MODERATE, 2: Severity.SEVERE, 3: Severity.EXTREME, 4: S
 def occasions(document: AlertDocument, registry: Registry | None) -> list[Occasion]:
     """The occasions that are open by this state of an alert. ``registry`` gives names to stations, if there is one."""
     return [] if document.muted_by else list(_Reader(document, registry).all())
+
+
+def unreadable(alert: str, at_ms: int) -> Occasion:
+    """An alert that can't be read may be the gravest of all, so that people are told to look for themselves."""
+    return Occasion(
+        key=f"{alert}/unreadable/{at_ms}",
+        about=f"{alert}/unreadable/",
+        kind=Kind.ALARM,
+        severity=Severity.SEVERE,
+        alert=alert,
+        exercise=False,
+        acknowledged=False,
+        at_ms=at_ms,
+        vi=f"Không đọc được cảnh báo {alert}: cần xem trang Kẻng",
+        en=f"The alert {alert} can't be read: look at the page of Kẻng",
+    )
 
 
 class _Reader:

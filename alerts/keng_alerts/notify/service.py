@@ -15,9 +15,9 @@ from zoneinfo import ZoneInfo
 from pydantic import ValidationError
 
 from keng_alerts.notify import addresses, texts
-from keng_alerts.notify.occasions import DEFAULT_ZONE, occasions
+from keng_alerts.notify.occasions import DEFAULT_ZONE, occasions, unreadable
 from keng_alerts.notify.outbox import Delivery, Outbox
-from keng_alerts.notify.plan import HOUR_MS, plan
+from keng_alerts.notify.plan import HOUR_MS, Duty, Open, Told, plan
 from keng_alerts.notify.settings import NotifySettings
 from keng_contracts.alerts import AlertDocument
 from keng_contracts.errors import Problem
@@ -37,6 +37,8 @@ TURN_S, STATUS_S, FORGET_S = 0.5, 30.0, 3600.0
 SETTLE_S, SETTLE_AT_MOST_S = 2.0, 60.0
 #: Children at once, and how long after a child's own end its delivery counts as lost.
 CHILDREN, MARGIN_S = 4, 10.0
+#: How long a disk that takes nothing is left in peace.
+DISK_S = 5.0
 
 
 async def main(settings: NotifySettings, stop: asyncio.Event) -> None:
@@ -95,6 +97,11 @@ class Notifier:
         self._children: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         self._trouble = ""
+        self._unreadable: set[str] = set()
+        self._dirty = True  # what is kept in memory of the outbox is older than it
+        self._opens: list[Open] = []
+        self._done: set[Duty] = set()
+        self._told: dict[str, list[Told]] = {}
 
     # -- hearing ------------------------------------------------------------------------------------------------
 
@@ -106,22 +113,40 @@ class Notifier:
         while True:
             batch = await self._link.batch(100)
             for message in batch:
-                self._hear(message)
+                await self._keep(message)
             for message in batch:
                 message.ack()
+
+    async def _keep(self, message: Message) -> None:
+        """Return once what a message means is on disk."""
+        while True:
+            try:
+                return self._hear(message)
+            except (sqlite3.Error, OSError) as error:
+                self._disk(error)
+            await asyncio.sleep(DISK_S)
 
     def _hear(self, message: Message) -> None:
         try:
             topic = Topic.parse(message.topic)
-            if topic.kind is Kind.REGISTRY:
-                self._registry.offer(message.payload)
-                return
-            document = AlertDocument.model_validate_json(message.payload) if message.payload else None
-        except (BadTopic, ValidationError):
-            log.warning("%s: can't be read, and nobody is told of it", message.topic)
-            self._trouble = f"{message.topic} can't be read"
+        except BadTopic:
             return
         name = topic.id or ""
+        if topic.kind is Kind.REGISTRY:
+            self._registry.offer(message.payload)
+            return
+        self._dirty = True
+        try:
+            document = AlertDocument.model_validate_json(message.payload) if message.payload else None
+        except ValidationError:
+            log.warning("%s: can't be read; people are told so", message.topic)
+            if name not in self._unreadable:
+                self._unreadable.add(name)
+                self._outbox.hear(_odd(name), [unreadable(name, now_ms())], now_ms())
+            return
+        if name in self._unreadable:
+            self._unreadable.remove(name)
+            self._outbox.hear(_odd(name), [], now_ms())
         if document is None:
             self._documents.pop(name, None)
             self._outbox.hear(name, [], now_ms())
@@ -143,11 +168,14 @@ class Notifier:
                 self._plan()
                 self._deliver()
                 self._trouble = ""
-            except sqlite3.Error as error:
-                if not self._trouble:
-                    log.error("pages can't be written down (%s), and none is sent: free the disk", error)
-                self._trouble = f"pages can't be written down ({error})"
+            except (sqlite3.Error, OSError) as error:
+                self._disk(error)
             await asyncio.sleep(TURN_S)
+
+    def _disk(self, error: Exception) -> None:
+        if not self._trouble:
+            log.error("pages can't be written down (%s), and none is sent: free the disk", error)
+        self._trouble = f"pages can't be written down ({error})"
 
     async def _settle(self) -> None:
         try:
@@ -159,8 +187,12 @@ class Notifier:
 
     def _plan(self) -> None:
         now = now_ms()
-        told = self._outbox.told(now - HOUR_MS)
-        for page in plan(self._outbox.opens(), self._outbox.done(), told, self._settings, now, self._zone):
+        if self._dirty:
+            self._opens, self._done = self._outbox.opens(), self._outbox.done()
+            self._told = self._outbox.told(now - HOUR_MS)
+            self._dirty = False
+        for page in plan(self._opens, self._done, self._told, self._settings, now, self._zone):
+            self._dirty = True
             person = self._people[page.person]
             title, body = texts.compose(page, person.languages, self._registry.current, self._zone, self._documents)
             number = self._outbox.add(page, title, body, person.addresses, now)
@@ -248,6 +280,7 @@ class Notifier:
         except sqlite3.Error:
             return
         problems = [f"{name}: {error} ({attempts} attempts)" for name, attempts, error in figures.troubles]
+        problems += [f"the alert {name} can't be read" for name in sorted(self._unreadable)]
         if self._trouble:
             problems.append(self._trouble)
         if not self._settings.chains:
@@ -295,6 +328,11 @@ async def _child(task: dict[str, Any], within_s: float) -> Any:
     finally:
         if child.returncode is None:
             child.kill()
+
+
+def _odd(alert: str) -> str:
+    """Under which name the outbox keeps that an alert can't be read: beside what was known of it, which stays."""
+    return f"{alert}#"
 
 
 def _log_refusal(sent: asyncio.Future[None]) -> None:

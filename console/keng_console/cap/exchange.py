@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from fastapi import APIRouter
@@ -45,7 +46,11 @@ class Exchange:
 
     def jobs(self) -> list[Coroutine[Any, Any, None]]:
         """What runs as long as the console does."""
-        jobs = [self._intake.send_orders(), *(Poller(feed, self._intake).run() for feed in self._settings.feeds)]
+        threads = ThreadPoolExecutor(2, "cap-poll")
+        jobs = [
+            self._intake.send_orders(),
+            *(Poller(feed, self._intake, threads).run() for feed in self._settings.feeds),
+        ]
         return [*jobs, self._issuer.run()] if self._issuer else jobs
 
 

@@ -7,11 +7,13 @@ alone, so that nobody makes the console ask other machines.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import time
 import urllib.error
 import urllib.request
 from collections import OrderedDict
+from concurrent.futures import Executor
 from copy import deepcopy
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -32,7 +34,7 @@ log = logging.getLogger(__name__)
 MAX_FEED_BYTES = 1 << 20
 MAX_ENTRIES = 50
 #: Silence that is waited for, and for how long an answer may take in all, in seconds.
-SILENCE_S, WHOLE_S = 10.0, 30.0
+SILENCE_S, WHOLE_S = 5.0, 15.0
 #: Addresses whose state is remembered.
 MAX_SEEN = 2000
 
@@ -88,8 +90,9 @@ def _same_host(url: str, base: str) -> bool:
 class Poller:
     """Looks at one feed, for ever."""
 
-    def __init__(self, feed: CapFeed, intake: Intake) -> None:
+    def __init__(self, feed: CapFeed, intake: Intake, threads: Executor) -> None:
         self._feed = feed
+        self._threads = threads  # of their own: a feed that hangs must not keep the database's calls waiting
         self._intake = intake
         self._seen: OrderedDict[str, str] = OrderedDict()
         self._etag = self._modified = ""
@@ -108,32 +111,35 @@ class Poller:
             await asyncio.sleep(self._feed.every_s)
 
     async def _look(self) -> None:
-        got = await asyncio.to_thread(fetch, self._feed.url, MAX_FEED_BYTES, self._etag, self._modified)
+        got = await self._fetch(self._feed.url, MAX_FEED_BYTES, self._etag, self._modified)
         if got is None:
             return
         data, etag, modified = got
         root = await asyncio.to_thread(xml.parse, data, MAX_FEED_BYTES)
         trouble: Exception | None = None
         for entry in entries(root, self._feed.url):
-            key = entry.version or "seen"
-            if entry.url and self._seen.get(entry.url) == key:
+            name, version = entry.url or hashlib.sha256(entry.data).hexdigest(), entry.version or "seen"
+            if self._seen.get(name) == version:
                 continue
             try:
                 await self._take(entry, data if xml.is_alert(root) else entry.data)
             except Unreachable as error:
                 trouble = error
                 continue
-            if entry.url:
-                self._seen[entry.url] = key
-                while len(self._seen) > MAX_SEEN:
-                    self._seen.popitem(last=False)
+            self._seen[name] = version
+            while len(self._seen) > MAX_SEEN:
+                self._seen.popitem(last=False)
         if trouble is not None:
             raise trouble
         self._etag, self._modified = etag, modified
 
+    async def _fetch(self, url: str, most: int, etag: str = "", modified: str = "") -> tuple[bytes, str, str] | None:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, fetch, url, most, etag, modified)
+
     async def _take(self, entry: Entry, data: bytes) -> None:
         if entry.url:
-            got = await asyncio.to_thread(fetch, entry.url, xml.MAX_BYTES)
+            got = await self._fetch(entry.url, xml.MAX_BYTES)
             data = got[0] if got else b""
         await self._intake.take(data, self._feed.url)
 

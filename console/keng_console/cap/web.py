@@ -161,13 +161,14 @@ async def _body(request: Request) -> bytes | None:
 
 def _cached(document: bytes, kind: str, newest_ms: int | None, if_none_match: str, if_modified_since: str) -> Response:
     """The document, or 304 where the client has it already (RFC 9110, section 13.2.2)."""
-    etag = f'"{hashlib.sha256(document).hexdigest()[:32]}"'
+    etag = f'W/"{hashlib.sha256(document).hexdigest()[:32]}"'  # weak: it may travel compressed
+
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
     moment = datetime.fromtimestamp((newest_ms or 0) // 1000, UTC)
     if newest_ms is not None:
         headers["Last-Modified"] = format_datetime(moment, usegmt=True)
     if if_none_match:
-        known = any(tag.strip().removeprefix("W/") in (etag, "*") for tag in if_none_match.split(","))
+        known = any(tag.strip() in (etag, etag.removeprefix("W/"), "*") for tag in if_none_match.split(","))
     else:
         known = newest_ms is not None and _not_before(if_modified_since, moment)
     return Response(status_code=304, headers=headers) if known else Response(document, media_type=kind, headers=headers)
