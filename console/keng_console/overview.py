@@ -4,7 +4,7 @@ The headline is one table, first match wins:
 
 =============  =======================================================================================
 NO_REGISTRY    there is no valid registry yet
-ALERT          an alert is raised: the highest level, by official before local, leads
+ALERT          an alert is raised that is no drill: the highest level, by official before local, leads
 BLIND          no alert, but a gauge gives no usable data, or the broker is away: nobody may feel safe
 ABOVE          no alert, but a gauge stands at or above one of its thresholds (alerts has not decided)
 CALM           every gauge reports, and all stand below their lowest threshold
@@ -107,7 +107,7 @@ def overview(
         registry_fault=registry_fault,
         broker_connected=live.broker_connected,
         store_readable=live.store_readable,
-        headline=_headline(live, alerts, gauge_views),
+        headline=_headline(live, [alert for alert in alerts if not live.alerts[alert.id].drill_of], gauge_views),
         alerts=alerts,
         alarms=_alarms(live),
         gauges=gauge_views,

@@ -63,6 +63,15 @@ def test_the_highest_alert_leads_and_the_others_are_counted() -> None:
     assert (head.level, head.official, head.station, head.others) == (3, False, "Đồng Phước Yên", 1)
 
 
+def test_a_drill_stands_among_the_alerts_marked_and_never_in_the_headline() -> None:
+    live = live_with(1.0)
+    drill = {"drill_of": "phu-oc-level", "exercise": True}
+    live.alert("phu-oc-level-drill", alert(3, NOW, id="phu-oc-level-drill", **drill))
+    view = seen(live)
+    assert view.headline.situation is Situation.CALM
+    assert [(a.id, a.exercise) for a in view.alerts] == [("phu-oc-level-drill", True)]
+
+
 @pytest.mark.parametrize("age_min", [7, 60, 60 * 24])
 def test_a_gauge_without_data_is_never_calm(age_min: int) -> None:
     head = seen(live_with(1.0, until_ms=NOW - age_min * MINUTE)).headline
