@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from keng_contracts.errors import Problem
 from keng_contracts.registry import Registry
 from keng_contracts.status import SpeakerStatus
 from keng_contracts.topics import BadTopic, Channel, Kind, Topic, is_slug
+from keng_loudspeaker.hours import Hours, volumes
 from keng_loudspeaker.obeying.memory import Memory
 from keng_loudspeaker.obeying.obey import Refused, decide
 from keng_loudspeaker.playing.jobs import Jobs
@@ -96,6 +97,7 @@ async def main(settings: LoudspeakerSettings, stop: asyncio.Event) -> None:
             courier=courier,
             evidence=Evidence(boot, clock, courier),
             board=board,
+            hours=Hours(volumes=volumes(settings.volumes)),
         )
         notify("READY=1")
         try:
@@ -148,10 +150,11 @@ class Node:
     courier: Courier
     evidence: Evidence
     board: StatusBoard
+    hours: Hours
 
     def __post_init__(self) -> None:
         self._trust = self.link.credentials.trust()
-        self.jobs = Jobs(self.stage, self.media, self.evidence, self.memory, self._show)
+        self.jobs = Jobs(self.stage, self.media, self.evidence, self.memory, lambda: self.hours, self._show)
         self._tell_refusals = Allowance(TOLD_AT_ONCE, TOLD_EVERY_S)
         self._leaving = False
         self._background: set[asyncio.Task[None]] = set()
@@ -202,6 +205,7 @@ class Node:
             log.error("the registry of %s knows no loudspeaker %s", registry.commune.name, self.me.node)
         zones = frozenset(here.zones if here else ())
         self.me = Audience(self.me.commune, self.me.node, zones)
+        self.hours = replace(self.hours, quiet=registry.quiet_hours, zone=registry.commune.timezone)
         for zone in sorted(zones):
             self._subscribe(Topic(self.me.commune, Kind.ZONE, zone, Channel.COMMAND))
         sirens = [
@@ -231,6 +235,7 @@ class Node:
             counters=self.memory.counters,
             now_s=now_ms() / 1000,
             clock=self.clock.state(),
+            hours=self.hours,
         )
         if isinstance(verdict, Refused):
             self._refuse(verdict, came_s)

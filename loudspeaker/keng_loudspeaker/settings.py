@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from keng_contracts.names import Slug
+from keng_loudspeaker.hours import volumes
 from keng_runtime.settings import ServiceSettings
 
 
@@ -16,6 +18,7 @@ class LoudspeakerSettings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="KENG_LOUDSPEAKER_")
 
+    state: Path = Field(Path("/var/lib/keng-loudspeaker"), description="folder for what must survive a restart")
     commune: Slug = Field(description="commune that this loudspeaker belongs to", examples=["quang-tho"])
     device: str = Field(
         "auto",
@@ -24,6 +27,11 @@ class LoudspeakerSettings(ServiceSettings):
         "sink in real time), a sink's name as 'pactl list short sinks' has it, or 'null' (a silent sink)",
     )
     volume: int = Field(100, ge=0, le=100, description="volume of everything that is played, in percent")
+    volumes: list[str] = Field(
+        [],
+        examples=[["05:00 100", "20:00 60"]],
+        description="share of the volume from a time of day on, in percent; emergencies have it all",
+    )
     loudness_lufs: float = Field(
         -16.0,
         ge=-40,
@@ -43,3 +51,9 @@ class LoudspeakerSettings(ServiceSettings):
     latency_ms: int = Field(
         20, ge=5, le=500, description="latency asked of the sound server; more if a weak machine stutters"
     )
+
+    @field_validator("volumes")
+    @classmethod
+    def _times_and_volumes(cls, rows: list[str]) -> list[str]:
+        volumes(rows)
+        return rows

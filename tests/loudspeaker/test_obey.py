@@ -14,6 +14,7 @@ from joserfc.jwk import OctKey
 
 from keng_contracts.commands import CLOCK_SKEW_S, MAX_VALIDITY_S, Audience, Refusal
 from keng_contracts.telemetry import Clock
+from keng_loudspeaker.hours import Hours
 from keng_loudspeaker.obeying.obey import Accepted, Refused, decide
 from keng_runtime.signing import SigningKey, TrustStore
 
@@ -49,7 +50,7 @@ def sign(document: object, key: SigningKey = ALERTS) -> bytes:
 
 
 def verdict(token: bytes, *, clock: Clock = Clock.SYNCED, now_s: float = NOW, last: int = 7) -> Accepted | Refused:
-    return decide(token, trust=TRUST, me=ME, counters={"alerts": last}, now_s=now_s, clock=clock)
+    return decide(token, trust=TRUST, me=ME, counters={"alerts": last}, now_s=now_s, clock=clock, hours=Hours())
 
 
 def refusal(token: bytes, **how: Any) -> Refusal:
@@ -117,6 +118,31 @@ def test_a_clock_that_is_not_kept_leaves_the_decision_to_the_number() -> None:
     old = sign(command(nbf=NOW - 61, exp=NOW - 1))
     assert isinstance(verdict(old, clock=Clock.UNKNOWN), Accepted)
     assert refusal(old, clock=Clock.UNKNOWN, last=8) is Refusal.REPLAYED
+
+
+NIGHT = NOW - 6 * 3600  # three o'clock in Viet Nam
+
+
+def at_night(priority: str, **changes: Any) -> bytes:
+    action = {**command()["action"], "priority": priority, **changes}
+    return sign(command(action=action, iat=NIGHT, nbf=NIGHT, exp=NIGHT + 60))
+
+
+def test_at_night_only_an_emergency_is_obeyed_or_what_was_confirmed_twice() -> None:
+    assert isinstance(verdict(at_night("emergency"), now_s=NIGHT), Accepted)
+    assert isinstance(verdict(at_night("urgent"), now_s=NIGHT), Accepted)
+    for priority in ("live", "priority", "scheduled", "relay"):
+        assert refusal(at_night(priority), now_s=NIGHT) is Refusal.QUIET_HOURS
+        assert isinstance(verdict(at_night(priority, night="Chủ tịch xã"), now_s=NIGHT), Accepted)
+
+
+def test_without_a_kept_clock_the_time_of_signing_tells_whether_it_is_night() -> None:
+    assert refusal(at_night("relay"), now_s=NOW, clock=Clock.UNKNOWN) is Refusal.QUIET_HOURS
+
+
+def test_a_stop_is_obeyed_at_any_hour() -> None:
+    stop = sign(command(iat=NIGHT, nbf=NIGHT, exp=NIGHT + 60, action={"do": "stop"}))
+    assert isinstance(verdict(stop, now_s=NIGHT), Accepted)
 
 
 def test_numbers_count_for_each_issuer() -> None:

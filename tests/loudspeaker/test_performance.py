@@ -73,6 +73,16 @@ async def test_the_gain_of_an_item_is_heard(folder: Path, gain_db: float) -> Non
     assert plain is not None and soft is not None and math.isclose(soft - plain, gain_db, abs_tol=0.3)
 
 
+async def test_the_volume_of_the_hour_is_heard(folder: Path) -> None:
+    async with running("loa", "null", folder) as (stage, _):
+        levels = []
+        for volume in (None, 100, 60):
+            told = Told()
+            await Performance([siren(BEEP, folder)], stage, told, Manner(volume=volume)).start()
+            levels.append(told.steps[-1][2].level_dbfs)  # type: ignore[union-attr]
+    assert levels[0] == levels[1] and levels[2] is not None and levels[1] is not None and levels[2] < levels[1] - 6
+
+
 async def test_what_was_cut_goes_on_where_it_was(folder: Path) -> None:
     async with running("loa", "null", folder) as (stage, _):
         told = Told()

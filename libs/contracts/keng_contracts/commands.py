@@ -103,6 +103,9 @@ class Play(_Strict):
     gong: bool = Field(False, description="a gong before the first item")
     fade_in_s: float = Field(0.0, ge=0, le=10)
     fade_out_s: float = Field(0.0, ge=0, le=10)
+    night: Person | None = Field(
+        None, description="who confirmed a second time that it may sound in quiet hours; emergencies need nobody"
+    )
     resume: bool = Field(
         False, description="what was interrupted goes on where it was, once all that stood higher is over"
     )
@@ -294,6 +297,7 @@ class Refusal(StrEnum):
     REPLAYED = "replayed"
     NOT_YET = "not-yet-valid"
     EXPIRED = "expired"
+    QUIET_HOURS = "quiet-hours"
 
 
 def judge(

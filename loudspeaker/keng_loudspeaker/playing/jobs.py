@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from keng_contracts.commands import Priority
+from keng_contracts.commands import Priority, Refusal
 from keng_contracts.playback import What
+from keng_loudspeaker.hours import Hours
 from keng_loudspeaker.obeying.memory import Memory
 from keng_loudspeaker.playing import together
 from keng_loudspeaker.playing.performance import Begin, Manner, Performance, Place
@@ -18,6 +19,7 @@ from keng_loudspeaker.playing.stage import Stage
 from keng_loudspeaker.proving.meter import Hearing
 from keng_loudspeaker.proving.reports import Evidence, Order
 from keng_loudspeaker.sounding.media import Media
+from keng_runtime.clock import now_ms
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +31,19 @@ class Jobs:
     """Plays orders as the playlist decides. ``changed`` is called whenever something else sounds, or nothing."""
 
     def __init__(
-        self, stage: Stage, media: Media, evidence: Evidence, memory: Memory, changed: Callable[[], None]
+        self,
+        stage: Stage,
+        media: Media,
+        evidence: Evidence,
+        memory: Memory,
+        hours: Callable[[], Hours],
+        changed: Callable[[], None],
     ) -> None:
         self._stage = stage
         self._media = media
         self._evidence = evidence
         self._memory = memory
+        self._hours = hours
         self._changed = changed
         self._playlist = Playlist.remembering(memory.ended())
         self._orders: dict[str, Order] = {}
@@ -89,7 +98,13 @@ class Jobs:
         for effect in effects:
             match effect:
                 case Start(play):
-                    self._start(self._orders[play])
+                    if self._hours().may_sound(self._orders[play].play, now_ms() / 1000):
+                        self._start(self._orders[play])
+                    else:  # it came by day, and its turn is in the night
+                        self._places.pop(play, None)
+                        self._evidence.dropped(self._orders.pop(play), Refusal.QUIET_HOURS.value)
+                        self._memory.end([play])
+                        self._act(self._playlist.ended(play, time.monotonic()))
                 case Cut(play, why, by, resumes):
                     performance = self._playing[play][0]
                     if resumes:
@@ -115,6 +130,7 @@ class Jobs:
             begin = partial(together.begin, start_s=play.start_ms / 1000, clock=self._evidence.clock)
         manner = Manner(
             repeats=play.repeats,
+            volume=self._volume(play.priority),
             gap_s=play.gap_s,
             # A fade would count from the silence that is before what begins together.
             fade_in_s=0.0 if begin else play.fade_in_s,
@@ -126,6 +142,10 @@ class Jobs:
         task = performance.start()
         self._playing[play.play] = (performance, task)
         task.add_done_callback(lambda done: self._ended(order, performance, done))
+
+    def _volume(self, priority: Priority) -> int | None:
+        share = self._hours().volume(priority, now_ms() / 1000)
+        return None if share is None else round(self._stage.volume * share / 100)
 
     def _ended(self, order: Order, performance: Performance, task: asyncio.Task[bool]) -> None:
         """A performance is over: by itself, or cut. A job of which nothing was heard may be ordered again."""

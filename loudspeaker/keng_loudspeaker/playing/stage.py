@@ -35,7 +35,7 @@ class Stage:
         self._device = device
         self._folder = folder
         self._latency_ms = latency_ms
-        self._volume = volume
+        self.volume = volume
         self._open: Open | None = None
         self._opened = asyncio.Event()
         self.changed: Callable[[], None] = lambda: None
@@ -65,7 +65,7 @@ class Stage:
                 async with (
                     open_sound(self._node, self._device, self._folder, self._latency_ms) as sound,
                     listen(sound) as ears,
-                    Players(sound, self._volume) as players,
+                    Players(sound, self.volume) as players,
                 ):
                     log.info("playing on %s, through the sink %s", sound.device, sound.sink)
                     retry_s, complaint = RETRY_MIN_S, ""
