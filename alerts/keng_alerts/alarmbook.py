@@ -74,7 +74,8 @@ class Alarms:
         self._alarms = {planned.id: Alarm(planned) for planned in plan(registry)}
         self._limits = limits_of(registry)
         self._nodes = {registry.series(sensor): sensor.node for sensor in registry.sensors}
-        self._windows: dict[str, Window] = dict(windows or {})
+        self._known = windows or {}
+        self._windows: dict[str, Window] = {}
         self._by_series: dict[str, list[Alarm]] = {}
         self._by_thing: dict[str, list[Alarm]] = {}
         self._urgent: set[str] = set()
@@ -94,7 +95,9 @@ class Alarms:
         if alarms is None or self._nodes.get(reading.series) != node:
             return []
         if verdict is None:
-            window = self._windows.setdefault(reading.series, Window())
+            window = self._windows.get(reading.series)
+            if window is None:
+                window = self._windows[reading.series] = self._known.get(reading.series) or Window()
             verdict = judge(reading, self._limits.get(reading.series), window, heard_ms)
         told = []
         for alarm in alarms:
@@ -248,5 +251,5 @@ class Alarms:
 
     @property
     def windows(self) -> dict[str, Window]:
-        """The windows of quality control of the sensors that are no gauges, by series."""
+        """The windows of quality control that were moved here: a gauge's is its watch's own."""
         return self._windows

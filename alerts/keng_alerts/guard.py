@@ -50,7 +50,7 @@ class Guard:
     def follow(self, registry: Registry) -> None:
         """Go by these rules; what an alarm with the same name and thing remembers stays."""
         if self._alarms is not None:
-            self._kept, self._windows = self._alarms.dump(), self._alarms.windows
+            self._kept, self._windows = self._alarms.dump(), {**self._windows, **self._alarms.windows}
         self._alarms = Alarms(registry, self._alerts, self._kept, self._windows)
         self._commune, self._new_rules, self._tried = registry.commune.id, True, {}
 

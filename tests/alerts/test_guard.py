@@ -76,6 +76,18 @@ def test_sums_that_only_grew_are_written_once_a_minute_and_decisions_at_once(tmp
     assert service.rain(2.9, 7.0).alarms.keys() == {"mua-phu-oc-rain"}
 
 
+def test_the_window_of_a_gauge_is_left_to_its_watch(tmp_path: Path) -> None:
+    service = Service(tmp_path)
+    service.level(0, 1.2)
+    service.memory.keep(Changes(windows={LEVEL: service.watch.window}))
+    again = Service(tmp_path)
+    again.watch.take(Reading(LEVEL, START + MINUTE, 1.3, "m"), START + MINUTE, START + MINUTE)
+    again.memory.keep(Changes(windows={LEVEL: again.watch.window}))
+    again.rain(5, 1.0)
+    assert again.memory.windows()[LEVEL].values == [1.3]
+    assert again.memory.windows()["quang-tho/phu-oc/rain"].values == [1.0]
+
+
 def test_a_status_or_a_reading_of_another_commune_is_not_ours(tmp_path: Path) -> None:
     service = Service(tmp_path)
     service.topic = Topic.parse("keng/v1/quang-dien/edge/tram-phu-oc/telemetry")
