@@ -17,7 +17,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 from sqlalchemy.orm import Session
 
 from keng_console.models import Base, EdgeAnswer, EdgeOrder, Playback, RegistryVersion
-from keng_console.orders import REFUSED, Answer, Order, Told
+from keng_console.orders import Answer, Order, Told
 from keng_contracts.commands import EdgeAction
 from keng_contracts.errors import Problem
 from keng_contracts.playback import PlaybackEvent
@@ -151,12 +151,6 @@ class Database:
         newest = select(func.max(EdgeOrder.ctr)).group_by(EdgeOrder.node)
         with told(), Session(self._engine) as session:
             return self._with_answers(session, select(EdgeOrder).where(EdgeOrder.ctr.in_(newest)))
-
-    def refusals(self) -> dict[str, int]:
-        """How many refusals were heard of every node."""
-        query = select(EdgeAnswer.node, func.count()).where(EdgeAnswer.detail.startswith(REFUSED))
-        with told(), self._engine.connect() as connection:
-            return {node: count for node, count in connection.execute(query.group_by(EdgeAnswer.node))}
 
     @staticmethod
     def _with_answers(session: Session, query: Executable) -> list[Told]:

@@ -118,7 +118,6 @@ class Live:
         self.edges: dict[str, Heard[EdgeStatus]] = {}
         self.own_words: dict[str, EdgeStatus] = {}
         self.orders: dict[str, Told] = {}
-        self.refusals: dict[str, int] = {}
         self.speakers: dict[str, Heard[SpeakerStatus]] = {}
         self.alerts: dict[str, AlertDocument] = {}
         self.bulletins: list[Received] = []

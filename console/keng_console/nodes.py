@@ -101,7 +101,7 @@ def edges(live: Live, registry: Registry) -> list[NodeView]:
                 failing=[source for source in own.sources if not source.ok][:MAX_FAILING],
                 more_failing=max(0, sum(not source.ok for source in own.sources) - MAX_FAILING),
                 order=live.orders.get(id_),
-                refused=live.refusals.get(id_, 0),
+                refused=own.refused,
             )
         )
     return views

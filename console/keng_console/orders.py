@@ -14,8 +14,8 @@ RESTARTING   it ends, and was not heard since                                   
 DONE         anything else                                                               no
 ===========  ==========================================================================  ==========
 
-A refusal names no command, for a node does not believe what it refuses. One that comes while an order waits is taken
-for its answer; an answer that names the order wins over it.
+A refusal names the command as that named itself, which proves nothing: a stranger's may bear any name, and an old order
+that is sent again bears ours. So it is the answer of the newest order only as long as that has none, else nobody's.
 """
 
 from __future__ import annotations
@@ -122,22 +122,19 @@ def trial_s(told: Told) -> float:
         return 0.0
 
 
-def answer_in(
-    node: str, status: EdgeStatus, heard_ms: int, *, last: Told | None, waiting: bool, seen_ms: int | None
-) -> Answer | None:
+def answer_in(node: str, status: EdgeStatus, heard_ms: int, *, last: Told | None, seen_ms: int | None) -> Answer | None:
     """What a node's status says about orders that was not known yet; None for nothing.
 
-    ``last`` is the newest order to the node, ``waiting`` whether somebody waits for its answer, and ``seen_ms`` the
-    ``at_ms`` of the reply that was seen last: a status repeats the last reply again and again.
+    ``last`` is the newest order to the node, and ``seen_ms`` the ``at_ms`` of the reply that was seen last: a status
+    repeats the last reply again and again.
     """
     reply = status.reply
     if reply is not None and reply.at_ms != seen_ms:
         answer = Answer(node, reply.jti, reply.at_ms, heard_ms, reply.ok, reply.detail)
-        if answer.jti:
-            return answer
         if answer.refusal:
-            if last is not None and waiting and last.stands is Stands.SENT:
-                return replace(answer, jti=last.order.jti)
+            ours = last is not None and last.order.jti == answer.jti and last.stands is Stands.SENT
+            return answer if ours else replace(answer, jti="")
+        if answer.jti:
             return answer
     back = status.state == "online" and status.boot != ""
     if back and last is not None and last.stands is Stands.RESTARTING and status.boot != last.order.boot:

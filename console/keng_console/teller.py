@@ -50,7 +50,6 @@ class Teller:
         self._seen: dict[str, int] = {}
         self._waiting: dict[str, asyncio.Queue[Told]] = {}
         live.orders = {told.order.node: told for told in database.last_orders()}
-        live.refusals = database.refusals()
 
     # -- sending ------------------------------------------------------------------------------------------------
 
@@ -143,7 +142,6 @@ class Teller:
                 status,
                 heard_ms,
                 last=self._live.orders.get(node),
-                waiting=node in self._waiting,
                 seen_ms=self._seen.get(node),
             )
             if answer is not None and await self._record(answer) and status.reply is not None:
@@ -158,8 +156,6 @@ class Teller:
             self._show(answer)
             return False
         if fresh:
-            if answer.refusal:
-                self._live.refusals[answer.node] = self._live.refusals.get(answer.node, 0) + 1
             log.log(logging.INFO if answer.ok else logging.WARNING, "%s answers: %s", answer.node, answer.detail[:200])
             self._show(answer)
         return True

@@ -194,10 +194,8 @@ class SpeakerView:
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
-    """Outbox, drops, problems and sources are by the node's own last word, so of an offline node they are old.
-
-    ``refused`` counts the refusals of commands that were heard of it.
-    """
+    """Outbox, drops, refused commands, problems and sources are by the node's own last word, so of an offline node they
+    are old."""
 
     id: str
     known: bool

@@ -1,22 +1,19 @@
-"""The agent: sources, pipeline, keeper and uplink side by side, and what it says about itself."""
+"""The agent: sources, pipeline, keeper and uplink side by side, with settings that may be exchanged by command."""
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from importlib.metadata import version
-from pathlib import Path
-from typing import Literal, NamedTuple, NoReturn
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple, NoReturn
 
 from keng_contracts.errors import Problem
-from keng_contracts.status import EdgeReply, EdgeStatus
+from keng_contracts.status import EdgeReply
 from keng_contracts.telemetry import Flag
 from keng_contracts.topics import Channel, Kind, Topic
 from keng_edge import trial
+from keng_edge.alone import alone
 from keng_edge.orders import Orders
 from keng_edge.outbox.keeper import Keeper
 from keng_edge.outbox.outbox import Boot
@@ -27,18 +24,15 @@ from keng_edge.plan import Plan, plan
 from keng_edge.settings import EdgeSettings
 from keng_edge.sources.kinds import KINDS
 from keng_edge.sources.source import Health, Source
+from keng_edge.status import Status
 from keng_edge.uplink import Uplink
-from keng_runtime.clock import clock_state, machine_boot, new_boot_id, now_ms
+from keng_runtime.clock import machine_boot, new_boot_id, now_ms
 from keng_runtime.credentials import Credentials
-from keng_runtime.mqtt import Link, Will
+from keng_runtime.mqtt import Link
 from keng_runtime.service import notify, until
 
 log = logging.getLogger(__name__)
 
-VERSION = version("keng-edge")
-STATUS_EVERY_S = 10.0
-#: A flickering line must not flood the link with status documents.
-STATUS_PAUSE_S = 1.0
 #: An outbox that takes longer to open is opened beside the reading.
 OPENING_S = 0.5
 #: What may still be sent at the end; systemd waits longer, a technician does not.
@@ -50,53 +44,6 @@ def sources_of(planned: Plan, health: Health) -> list[Source]:
     return [KINDS[line.kind].load().source(line, health) for line in planned.lines]
 
 
-class Status:
-    """The node's own word about itself, published retained: at every connect, on change, and every few seconds."""
-
-    def __init__(self, boot: Boot, health: Health, keeper: Keeper) -> None:
-        self._boot = boot
-        self._health = health
-        self._keeper = keeper
-        self.changed = asyncio.Event()
-        self.reply: EdgeReply | None = None
-        self.problem = ""
-
-    def document(self, state: Literal["online", "offline"]) -> bytes:
-        depth, now = self._keeper.depth, now_ms()
-        return (
-            EdgeStatus(
-                state=state,
-                version=VERSION,
-                boot=self._boot.id,
-                at_ms=now,
-                clock=clock_state(),
-                outbox_readings=depth.readings + self._keeper.held,
-                outbox_age_s=0.0 if depth.oldest_ms is None else max(0, now - depth.oldest_ms) / 1000,
-                committed=depth.committed,
-                dropped=self._keeper.dropped,
-                problems=[*([self.problem] if self.problem else []), *self._keeper.problems()],
-                reply=self.reply,
-                sources=self._health.report(),
-            )
-            .model_dump_json()
-            .encode()
-        )
-
-    def last_will(self) -> bytes:
-        """What the broker says when we vanish: no more than that."""
-        will = EdgeStatus(state="offline", version=VERSION, boot=self._boot.id, at_ms=now_ms())
-        return will.model_dump_json().encode()
-
-    async def keep_published(self, publish: Callable[[bytes], None]) -> NoReturn:
-        while True:
-            self.changed.clear()
-            publish(self.document("online"))
-            await asyncio.sleep(STATUS_PAUSE_S)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(STATUS_EVERY_S - STATUS_PAUSE_S):
-                    await self.changed.wait()
-
-
 class Next(NamedTuple):
     """What runs next: settings, those to go back to if it does not reach the broker, and the answer to the command."""
 
@@ -104,6 +51,11 @@ class Next(NamedTuple):
     before: EdgeSettings | None = None
     reply: EdgeReply | None = None
     problem: str = ""
+
+    def answer(self, ok: bool, detail: str) -> EdgeReply:
+        """How it ended, for who ordered it."""
+        jti = self.reply.jti if self.reply is not None else ""
+        return EdgeReply(jti=jti, ok=ok, detail=detail[:500], at_ms=now_ms())
 
 
 async def run(settings: EdgeSettings, stop: asyncio.Event, reread: Callable[[], EdgeSettings] | None = None) -> None:
@@ -115,11 +67,12 @@ async def run(settings: EdgeSettings, stop: asyncio.Event, reread: Callable[[], 
     now: Next | None = _first(settings)
     while now is not None:
         try:
-            now = await _live(now, stop, reread or (lambda: settings))
+            then = await _Life(now, reread or (lambda: settings)).run(stop)
         except Problem as problem:
-            if now is None or now.before is None:
+            if now.before is None:
                 raise
-            now = _back(now, now.before, str(problem))
+            then = _back(now, now.before, str(problem))
+        now = None if stop.is_set() else then
 
 
 def _first(settings: EdgeSettings) -> Next:
@@ -142,155 +95,147 @@ def _back(now: Next, before: EdgeSettings, why: str) -> Next:
     trial.Trial(now.settings, before, why).save()
     problem = f"the new settings were taken back: {why}"
     log.error("%s", problem)
-    jti = now.reply.jti if now.reply is not None else ""
-    return Next(before, None, EdgeReply(jti=jti, ok=False, detail=problem[:500], at_ms=now_ms()), problem)
+    return Next(before, None, now.answer(False, problem), problem)
 
 
-async def _live(now: Next, stop: asyncio.Event, reread: Callable[[], EdgeSettings]) -> Next | None:
-    """Run with these settings until ``stop`` (None) or until others are to run."""
-    settings = now.settings
-    planned = plan(settings)
-    credentials = Credentials.open(settings.broker.credentials)
-    identity = credentials.identity
-    topic = str(Topic(settings.commune, Kind.EDGE, identity, Channel.STATUS))
-    boot = Boot(new_boot_id(), machine_boot())
-    keeper = Keeper(
-        settings.outbox,
-        boot,
-        max_bytes=int(settings.outbox_max_mb * 1_000_000),
-        max_age_ms=int(settings.outbox_max_days * 86_400_000),
-        every_s=settings.commit_every_s,
-        readings=settings.commit_readings,
-        sync_every_s=settings.sync_every_s,
-    )
-    pipeline = Pipeline(planned.channels)
-    tally = Tally(Counters(rules(planned.lines)), settings.state / "edge-counters.json")
+class _Life:
+    """The agent with one set of settings, from what they come to until it is stopped or others are to run."""
 
-    orders = Orders(settings.orders, credentials, settings.commune, sorted({source for source, _ in planned.channels}))
-    then: list[Next | None] = []
-    leave = asyncio.Event()
+    def __init__(self, now: Next, reread: Callable[[], EdgeSettings]) -> None:
+        self._now = now
+        self._settings = settings = now.settings
+        self._reread = reread
+        self._plan = plan(settings)
+        sensors = [source for source, _ in self._plan.channels]
+        credentials = Credentials.open(settings.broker.credentials)
+        self._boot = Boot(new_boot_id(), machine_boot())
+        self._keeper = Keeper(
+            settings.outbox,
+            self._boot,
+            max_bytes=int(settings.outbox_max_mb * 1_000_000),
+            max_age_ms=int(settings.outbox_max_days * 86_400_000),
+            every_s=settings.commit_every_s,
+            readings=settings.commit_readings,
+            sync_every_s=settings.sync_every_s,
+        )
+        self._pipeline = Pipeline(self._plan.channels)
+        self._tally = Tally(Counters(rules(self._plan.lines)), settings.state / "edge-counters.json")
+        self._orders = Orders(settings.orders, credentials, settings.commune, sorted(set(sensors)))
+        self._health = Health(sensors)
+        self._paced: dict[str, float] = {}  # what the pace of each sensor was, by its last good reading
+        topic = str(Topic(settings.commune, Kind.EDGE, credentials.identity, Channel.STATUS))
+        self._status = Status(topic, self._boot, self._health, self._keeper, self._orders)
+        self._status.reply, self._status.problem = now.reply, now.problem
+        self._health.changed = self._keeper.changed = self._status.changed.set
+        self._leave = asyncio.Event()
+        self._over = False  # by a command; ``_then`` is what runs next, if anything
+        self._then: Next | None = None
 
-    def deliver(sample: Sample) -> None:
-        readings = pipeline.readings(tally.apply(sample))
-        keeper.add(readings, alarm=sample.source in planned.alarms, kept=sample.kept)
-        good = [reading for reading in readings if reading.flag is not Flag.MISSING]
-        wanted = [planned.paces[r.series].after(r.time_ms, r.value) for r in good if r.series in planned.paces]
-        if sample.source in orders.intervals:
-            wanted.append(orders.intervals[sample.source])
-        if wanted:
-            health.intervals[sample.source] = min(wanted)
+    async def run(self, stop: asyncio.Event) -> Next | None:
+        """Until ``stop``, or until something else is to run: that, or None for the end."""
+        with alone(self._settings.state):
+            opening = asyncio.create_task(self._keeper.open())  # checking a large outbox does not delay the reading
+            await asyncio.wait({opening}, timeout=OPENING_S)
+            async with Link(self._settings.broker, will=self._status.last_will()) as link:
+                uplink = self._uplink = Uplink(
+                    link, self._keeper, self._settings.commune, self._settings.receipt_timeout_s
+                )
+                self._link = link
+                self._keeper.publish = uplink.publish_fresh
+                self._keeper.linked = lambda: link.connected
+                opening.add_done_callback(lambda _: uplink.look())
+                link.at_every_connect(lambda: self._status.publish(link))
+                sources = sources_of(self._plan, self._health)
+                for sensor in self._orders.intervals:
+                    self._set_pace(sensor)
+                log.info("run %s: %d lines, %d series", self._boot.id, len(sources), len(self._plan.channels))
+                notify("READY=1")
+                try:
+                    await until(
+                        stop,
+                        *(source.run(self._deliver) for source in sources),
+                        self._keeper.run(),
+                        uplink.send_backlog(),
+                        uplink.take_receipts(),
+                        self._status.keep_published(link),
+                        self._take_orders(),
+                        self._prove(),
+                    )
+                finally:
+                    await opening
+                    await self._keeper.flush()
+                self._status.publish(link, "offline")
+                if link.connected:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(FAREWELL_S):
+                            await uplink.drained()
+            await self._keeper.close()
+        return self._then
+
+    # -- readings -----------------------------------------------------------------------------------------------
+
+    def _deliver(self, sample: Sample) -> None:
+        readings = self._pipeline.readings(self._tally.apply(sample))
+        self._keeper.add(readings, alarm=sample.source in self._plan.alarms, kept=sample.kept)
+        paces = self._plan.paces
+        good = [reading for reading in readings if reading.flag is not Flag.MISSING and reading.series in paces]
+        if good:
+            self._paced[sample.source] = min(paces[r.series].after(r.time_ms, r.value) for r in good)
         else:
-            health.intervals.pop(sample.source, None)
+            self._paced.pop(sample.source, None)
+        self._set_pace(sample.source)
 
-    def reload() -> str:
-        new = reread()
+    def _set_pace(self, sensor: str) -> None:
+        """The shorter of what its values ask for and what was ordered; else its own."""
+        wanted = (of[sensor] for of in (self._paced, self._orders.intervals) if sensor in of)
+        self._health.pace(sensor, min(wanted, default=None))
+
+    # -- commands and settings on trial -------------------------------------------------------------------------
+
+    async def _take_orders(self) -> NoReturn:
+        while True:
+            token = await self._uplink.commands.get()
+            reply = await asyncio.to_thread(self._orders.obey, token, reload=self._reload, restart=self._restart)
+            for sensor in self._orders.sensors:
+                self._set_pace(sensor)
+            self._status.answer(reply)
+            if self._over:
+                self._then = self._then and self._then._replace(reply=reply)
+                self._status.publish(self._link)
+                self._leave.set()
+
+    def _restart(self) -> None:
+        self._over = True
+
+    def _reload(self) -> str:
+        new, settings = self._reread(), self._settings
         plan(new)
         if new == settings:
             return "the settings are the same: nothing is changed"
         trial.Trial(new, settings).save()
-        then.append(Next(new, settings))
+        self._then, self._over = Next(new, settings), True
         return f"the new settings are on trial for {settings.trial_s:g} s"
 
-    async def take_orders() -> NoReturn:
-        while True:
-            token = await uplink.commands.get()
-            reply = await asyncio.to_thread(orders.obey, token, reload=reload, restart=lambda: then.append(None))
-            status.reply = reply
-            status.changed.set()
-            if then:
-                then[:] = [then[-1] and then[-1]._replace(reply=reply)]
-                publish_status(status.document("online"))
-                leave.set()
-
-    async def on_trial() -> NoReturn:
-        """Wait for the proof that these settings reach the broker and ingest."""
-        if now.before is not None:
+    async def _prove(self) -> None:
+        """End with others to run, unless these settings reach the broker and ingest within their time."""
+        if self._now.before is not None:
             try:
-                async with asyncio.timeout(settings.trial_s):
-                    await link.wait_connected()
-                    while not uplink.receipted.is_set() and (keeper.depth.packs or keeper.held):
-                        with suppress(TimeoutError):
-                            async with asyncio.timeout(0.5):
-                                await uplink.receipted.wait()
+                async with asyncio.timeout(self._settings.trial_s):
+                    await self._reached()
             except TimeoutError:
-                why = f"neither the broker nor a receipt was reached within {settings.trial_s:g} s"
-                then[:] = [_back(now, now.before, why)]
-                leave.set()
-            else:
-                log.info("the new settings are good: the broker was reached with them")
-                await asyncio.to_thread(trial.forget, settings.state)
-                jti = now.reply.jti if now.reply is not None else ""
-                status.reply = EdgeReply(jti=jti, ok=True, detail="the new settings are good", at_ms=now_ms())
-                status.changed.set()
-        await asyncio.Event().wait()
-        raise AssertionError
+                why = f"neither the broker nor a receipt was reached within {self._settings.trial_s:g} s"
+                self._then = _back(self._now, self._now.before, why)
+                return
+            log.info("the new settings are good: the broker was reached with them")
+            await asyncio.to_thread(trial.forget, self._settings.state)
+            self._status.answer(self._now.answer(True, "the new settings are good"))
+        await self._leave.wait()
 
-    async def leaving() -> None:
-        await leave.wait()
-
-    with _alone(settings.outbox.with_suffix(".lock")):
-        opening = asyncio.create_task(keeper.open())  # the check of a large outbox does not delay the reading
-        await asyncio.wait({opening}, timeout=OPENING_S)
-        health = Health([source for source, _ in planned.channels])
-        status = Status(boot, health, keeper)
-        status.reply, status.problem = now.reply, now.problem
-        health.changed = keeper.changed = status.changed.set
-        link = Link(settings.broker, will=Will(topic, status.last_will()))
-
-        def publish_status(document: bytes) -> None:
-            if link.connected:
-                link.send(topic, document, retain=True).add_done_callback(_look)
-
-        async with link:
-            uplink = Uplink(link, keeper, settings.commune, settings.receipt_timeout_s)
-            keeper.publish = uplink.publish_fresh
-            keeper.linked = lambda: link.connected
-            opening.add_done_callback(lambda _: uplink.look())
-            link.at_every_connect(lambda: publish_status(status.document("online")))
-            sources = sources_of(planned, health)
-            log.info("run %s: %d lines, %d series", boot.id, len(sources), len(planned.channels))
-            notify("READY=1")
-            try:
-                await until(
-                    stop,
-                    *(source.run(deliver) for source in sources),
-                    keeper.run(),
-                    uplink.send_backlog(),
-                    uplink.take_receipts(),
-                    status.keep_published(publish_status),
-                    take_orders(),
-                    on_trial(),
-                    leaving(),
-                )
-            finally:
-                await opening
-                await keeper.flush()
-            publish_status(status.document("offline"))
-            if link.connected:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(FAREWELL_S):
-                        await uplink.drained()
-        await keeper.close()
-    return then[-1] if then and not stop.is_set() else None
-
-
-def _look(future: asyncio.Future[None]) -> None:
-    """A refused status is no reason to stop; the uplink says it of the telemetry."""
-    if not future.cancelled():
-        future.exception()
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """One agent an outbox: two would count and send each other's packs."""
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Problem(
-                "another agent uses this outbox", where=str(lock), todo="stop it, or set another 'state' folder"
-            ) from None
-        yield
-    finally:
-        os.close(descriptor)
+    async def _reached(self) -> None:
+        """Return when the broker is there, and a receipt or nothing that waits for one."""
+        await self._link.wait_connected()
+        receipted = self._uplink.receipted
+        while not receipted.is_set() and (self._keeper.depth.packs or self._keeper.held):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await receipted.wait()

@@ -55,7 +55,7 @@ def run(settings_file: Path | None) -> None:
     def main(settings: EdgeSettings, stop: asyncio.Event) -> Coroutine[Any, Any, None]:
         return agent.run(settings, stop, lambda: load(EdgeSettings, settings_file))
 
-    run_service("edge", EdgeSettings, settings_file, main)
+    run_service("edge", EdgeSettings, settings_file, main, needs_state=False)
 
 
 @cli.command()

@@ -8,9 +8,11 @@ first command, not by the agent.
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,17 +65,28 @@ def decide(
     return refusal or command
 
 
+def name_of(token: bytes) -> str:
+    """The ``jti`` of a token that reads as a command, whoever made it; else empty. It proves nothing."""
+    try:
+        payload = token.split(b".")[1]
+        return EdgeCommand.model_validate_json(base64.urlsafe_b64decode(payload + b"==")).jti
+    except (ValueError, LookupError):
+        return ""
+
+
 class Orders:
-    """What was ordered and is remembered over restarts: counters by issuer, and intervals by sensor."""
+    """What was ordered and is remembered over restarts: counters by issuer, intervals by sensor, and how many commands
+    were refused."""
 
     def __init__(self, path: Path, credentials: Credentials, commune: str, sensors: Collection[str]) -> None:
         self._path = path
         self._credentials = credentials
         self._me = Audience(commune, credentials.identity, frozenset(), kind="edge")
-        self._sensors = sensors
+        self.sensors = sensors
         self._trust: TrustStore | None = None
         self._counters: dict[str, int] = {}
         self.intervals: dict[str, float] = {}
+        self.refused = 0
         self._read()
 
     def _read(self) -> None:
@@ -81,14 +94,15 @@ class Orders:
             document = json.loads(self._path.read_text())
             self._counters = {str(issuer): int(ctr) for issuer, ctr in document["counters"].items()}
             known = {str(id_): float(s) for id_, s in document["intervals"].items()}
-            self.intervals = {id_: s for id_, s in known.items() if id_ in self._sensors and 0.5 <= s <= 86_400}
+            self.intervals = {id_: s for id_, s in known.items() if id_ in self.sensors and 0.5 <= s <= 86_400}
+            self.refused = max(0, int(document.get("refused", 0)))
         except FileNotFoundError:
             pass
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             log.error("%s", Problem(f"can't be read ({error})", where=str(self._path), todo="nothing: it is made anew"))
 
     def _write(self) -> None:
-        document = {"counters": self._counters, "intervals": self.intervals}
+        document = {"counters": self._counters, "intervals": self.intervals, "refused": self.refused}
         write_atomically(self._path, json.dumps(document).encode(), 0o600)
 
     def obey(self, token: bytes, *, reload: Callable[[], str], restart: Callable[[], None]) -> EdgeReply:
@@ -96,11 +110,14 @@ class Orders:
         try:
             self._trust = self._trust or self._credentials.trust()
         except Problem as problem:
-            return self._answer("", False, str(problem))
+            return self._answer(name_of(token), False, str(problem))
         now_s, clock = now_ms() / 1000, clock_state()
         command = decide(token, trust=self._trust, me=self._me, counters=self._counters, now_s=now_s, clock=clock)
         if isinstance(command, Refusal):
-            return self._answer("", False, f"refused: {command}")
+            self.refused += 1
+            with suppress(OSError):  # a full disk is told by the outbox
+                self._write()
+            return self._answer(name_of(token), False, f"refused: {command}")
         self._counters[command.iss] = command.ctr
         try:
             self._write()
@@ -115,7 +132,7 @@ class Orders:
         action = command.action
         if isinstance(action, Identify):
             log.warning("identify: %s asks who this is: it is %s of %s", command.iss, self._me.node, self._me.commune)
-            return f"{self._me.node} of {self._me.commune}: {', '.join(self._sensors) or 'no sensors'}"
+            return f"{self._me.node} of {self._me.commune}: {', '.join(self.sensors) or 'no sensors'}"
         if isinstance(action, Reload):
             return reload()
         if isinstance(action, SetInterval):
@@ -124,8 +141,8 @@ class Orders:
         return "restarting"
 
     def _set_interval(self, action: SetInterval) -> str:
-        if action.sensor not in self._sensors:
-            raise Problem(f"there is no sensor {action.sensor!r}", todo=f"it has {', '.join(self._sensors)}")
+        if action.sensor not in self.sensors:
+            raise Problem(f"there is no sensor {action.sensor!r}", todo=f"it has {', '.join(self.sensors)}")
         if action.interval_s is None:
             self.intervals.pop(action.sensor, None)
         else:

@@ -40,7 +40,7 @@ async def say(folder: Path) -> dict[str, Any]:
 
 async def dropped(page: Page) -> int:
     """How many readings the page says were dropped; 0 when it says nothing of it."""
-    found = re.search(r"([\d.]+) số liệu đã bị bỏ vì bộ nhớ chờ đầy", await page.locator("#nodes").inner_text())
+    found = re.search(r"([\d.]+) số liệu đã bị bỏ khi chưa gửi được", await page.locator("#nodes").inner_text())
     return int(found[1].replace(".", "")) if found else 0
 
 

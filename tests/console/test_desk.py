@@ -93,8 +93,8 @@ class Node:
                 await self.say(status)
 
 
-def online(reply: EdgeReply | None = None, boot: str = "6f1c2a90d3e4b7a1") -> EdgeStatus:
-    return EdgeStatus(state="online", boot=boot, at_ms=now_ms(), clock=Clock.SYNCED, reply=reply)
+def online(reply: EdgeReply | None = None, boot: str = "6f1c2a90d3e4b7a1", refused: int = 0) -> EdgeStatus:
+    return EdgeStatus(state="online", boot=boot, at_ms=now_ms(), clock=Clock.SYNCED, reply=reply, refused=refused)
 
 
 def reply(command: EdgeCommand, detail: str, ok: bool = True) -> EdgeReply:
@@ -136,14 +136,16 @@ async def test_who_told_what_and_the_answer_are_kept_and_shown(broker: RunningBr
             assert [row["stands"] for row in listed] == ["done", "failed", "done"]
 
 
-async def test_a_refusal_is_the_answer_of_the_command_that_waits(village: tuple[RunningBroker, RunningConsole]) -> None:
+async def test_a_refusal_is_the_answer_of_the_command_that_it_names(
+    village: tuple[RunningBroker, RunningConsole],
+) -> None:
     broker, console = village
     async with node(broker, console) as one:
-        one.answer = lambda command: online(EdgeReply(ok=False, detail="refused: expired", at_ms=now_ms()))
+        one.answer = lambda command: online(reply(command, "refused: expired", ok=False), refused=3)
         refused = await keng(console, "tell", NODE, "identify")
         assert refused.returncode == 1
         assert "bị từ chối: lệnh đã hết hạn, hãy so đồng hồ hai máy (expired)" in refused.stdout
-        await until(lambda: first(console)["refused"] == 1)
+        await until(lambda: first(console)["refused"] == 3)
 
 
 async def test_a_restarted_node_is_awaited(village: tuple[RunningBroker, RunningConsole]) -> None:

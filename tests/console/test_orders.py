@@ -48,9 +48,9 @@ def test_how_an_order_stands(one: Told, stands: Stands) -> None:
         assert order_words.stands(words(language), one)
 
 
-def heard(last: Told | None, *, waiting: bool = True, seen_ms: int | None = None, **status: object) -> Answer | None:
+def heard(last: Told | None, *, seen_ms: int | None = None, **status: object) -> Answer | None:
     said = EdgeStatus.model_validate({"state": "online", "boot": BOOT, "at_ms": 9000, **status})
-    return answer_in(NODE, said, 9001, last=last, waiting=waiting, seen_ms=seen_ms)
+    return answer_in(NODE, said, 9001, last=last, seen_ms=seen_ms)
 
 
 def test_a_status_repeats_its_last_reply_and_that_is_no_news() -> None:
@@ -60,15 +60,15 @@ def test_a_status_repeats_its_last_reply_and_that_is_no_news() -> None:
     assert heard(told(Identify()), reply=reply, seen_ms=5) is None
 
 
-def test_a_refusal_names_no_command_and_answers_only_one_that_waits_for_its_first_answer() -> None:
-    reply = EdgeReply(jti="", ok=False, detail="refused: expired", at_ms=5)
-
-    def named(last: Told | None, waiting: bool) -> str | None:
-        answer = heard(last, waiting=waiting, reply=reply)
+def test_a_refusal_is_the_answer_of_the_order_that_it_names_if_that_has_none() -> None:
+    def named(last: Told | None, jti: str) -> str | None:
+        answer = heard(last, reply=EdgeReply(jti=jti, ok=False, detail="refused: expired", at_ms=5))
         return answer.jti if answer else None
 
-    assert named(told(Identify()), True) == JTI
-    assert named(told(Identify()), False) == named(told(Reload(), TRIAL), True) == named(None, False) == ""
+    assert named(told(Identify()), JTI) == JTI
+    assert named(told(Identify()), "") == named(told(Identify()), "0b0b0b0b") == named(None, JTI) == ""
+    assert named(told(Identify(), (True, "it is me")), JTI) == "", "ours, sent again by somebody"
+    assert named(told(Reload(), TRIAL), JTI) == ""
 
 
 def test_a_restarted_node_is_back_when_another_run_of_it_is_online() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -13,8 +14,8 @@ import pytest
 from tests.support.broker import RunningBroker
 from tests.support.edge import bus, edge_settings, ingest, outbox, slave, start_edge, statuses
 from tests.support.modbus_slave import ModbusSlaves
-from tests.support.processes import until
-from tests.support.services import start
+from tests.support.processes import Process, until
+from tests.support.services import command, start
 
 pytestmark = pytest.mark.system
 
@@ -45,6 +46,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"mounting is refused here: {done.stderr.strip()}")
     yield disk
     subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def remount(disk: Path, how: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{how}", disk], check=True)
 
 
 def fill(disk: Path) -> Path:
@@ -90,13 +95,49 @@ async def test_on_a_full_disk_it_reads_on_alarms_speak_and_it_says_so_and_all_is
 async def test_an_agent_that_starts_on_a_full_disk_reads_and_alarms_speak(
     broker: RunningBroker, tmp_path: Path, small_disk: Path, buses: str
 ) -> None:
-    (small_disk / "edge-outbox.lock").touch()
     ballast = fill(small_disk)
     async with statuses(broker) as status, ingest(broker) as hearing:
         with start_edge(broker, tmp_path, buses) as edge:
             await until(lambda: len(hearing.rows().get(LEVEL, ())) >= 5)
             await until(lambda: status and any("held in memory" in problem for problem in status[-1].problems))
             ballast.unlink()
+            edge.says("the disk takes readings again")
+            edge.stop()
+            assert outbox(tmp_path)["ledger"][LEVEL] >= 5
+        assert "Traceback" not in edge.text()
+
+
+async def test_an_agent_that_starts_on_a_read_only_disk_reads_and_alarms_speak_and_is_alone(
+    broker: RunningBroker, tmp_path: Path, small_disk: Path, buses: str
+) -> None:
+    remount(small_disk, "ro")
+    async with ingest(broker) as hearing:
+        with start_edge(broker, tmp_path, buses) as edge:
+            await until(lambda: len(hearing.rows().get(LEVEL, ())) >= 5)
+            again = [command("keng-edge"), "run", "--settings", tmp_path / "edge.toml"]
+            with Process(again, log=tmp_path / "second.log") as second:
+                assert await asyncio.to_thread(second.wait) == 2
+                assert "another agent uses this outbox" in second.text()
+            remount(small_disk, "rw")
+            edge.says("the disk takes readings again")
+            edge.stop()
+            assert outbox(tmp_path)["ledger"][LEVEL] >= 5
+        assert "Traceback" not in edge.text()
+
+
+async def test_an_agent_without_its_folder_reads_and_alarms_speak_and_it_takes_the_folder_when_it_comes(
+    broker: RunningBroker, tmp_path: Path, small_disk: Path, buses: str
+) -> None:
+    remount(small_disk, "ro")
+    folder = small_disk / "edge"
+    text = edge_settings(broker, folder, buses)
+    async with statuses(broker) as status, ingest(broker) as hearing:
+        with start("keng-edge", "edge", tmp_path, text) as edge:
+            edge.says(f"{folder}: can't be opened (No such file or directory): the agent runs without it")
+            await until(lambda: len(hearing.rows().get(LEVEL, ())) >= 5)
+            await until(lambda: status and any("held in memory" in problem for problem in status[-1].problems))
+            remount(small_disk, "rw")
+            folder.mkdir()
             edge.says("the disk takes readings again")
             edge.stop()
             assert outbox(tmp_path)["ledger"][LEVEL] >= 5

@@ -107,6 +107,23 @@ async def test_each_slave_is_spoken_to_at_its_own_speed(tmp_path: Path) -> None:
         assert heard == {1: termios.B4800, 2: termios.B19200}
 
 
+async def test_another_interval_holds_at_once(tmp_path: Path) -> None:
+    with ModbusSlaves(tmp_path / "bus", {(1, 3): {0: 1}}) as slaves:
+        health = Health(["gauge"])
+        samples: list[Sample] = []
+        hourly = ModbusBus(Line(str(slaves.port), 9600), [Slave("gauge", 1, 3600.0, profile(9600))], health)
+        task = asyncio.create_task(hourly.run(samples.append))
+        await until(lambda: len(samples) == 1)
+        health.pace("gauge", 0.1)
+        await until(lambda: len(samples) >= 5)
+        health.pace("gauge", None)
+        asked = len(slaves.asked(1))
+        await asyncio.sleep(0.5)
+        assert len(slaves.asked(1)) <= asked + 1
+        task.cancel()
+        await asyncio.wait([task])
+
+
 async def test_a_dead_a_slow_and_a_babbling_slave_leave_the_good_one_its_turn(tmp_path: Path) -> None:
     registers = {(address, 3): {0: address} for address in (1, 3, 4)}  # nobody has the address 2
     with ModbusSlaves(tmp_path / "bus", registers) as slaves:

@@ -26,7 +26,7 @@ from keng_contracts.status import EdgeStatus
 from keng_contracts.telemetry import Clock
 from keng_contracts.topics import Channel, Kind, Topic, pattern
 from keng_edge import trial
-from keng_edge.orders import decide
+from keng_edge.orders import decide, name_of
 from keng_edge.settings import Calibration, EdgeSettings, sample
 from keng_runtime.mqtt import Link
 from keng_runtime.settings import load
@@ -68,9 +68,15 @@ def test_what_is_obeyed_and_what_is_refused() -> None:
     assert judged(key.sign(b'{"do":"all"}'), trust) is Refusal.UNREADABLE
 
 
+def test_a_refused_command_is_named_if_it_reads_as_one() -> None:
+    key = SigningKey.generate("console")
+    assert name_of(key.sign(order(Identify(), 7).model_dump_json().encode())) == "00000007"
+    assert name_of(key.sign(b'{"jti":"00000007"}')) == name_of(b"a.b.c") == name_of(b"") == ""
+
+
 @given(token=st.binary(max_size=300))
 def test_no_bytes_make_it_fall(token: bytes) -> None:
-    assert isinstance(judged(token, TrustStore({})), Refusal)
+    assert isinstance(judged(token, TrustStore({})), Refusal) and name_of(token) == ""
 
 
 class Console:
@@ -115,6 +121,8 @@ async def test_commands_are_obeyed_once_answered_and_remembered(broker: RunningB
             await until(lambda: console.said(f"{NODE} of {COMMUNE}: muc-nuoc"))
             await console.again(token)
             await until(lambda: console.said("refused: replayed"))
+            assert console.status is not None and console.status.reply is not None
+            assert (console.status.reply.jti, console.status.refused) == ("00000001", 1)
             await console.send(SetInterval(sensor="muc-nuoc", interval_s=5.0))
             await until(lambda: console.said("muc-nuoc: every 5 s"))
             await console.send(SetInterval(sensor="mua", interval_s=5.0))
@@ -144,6 +152,7 @@ async def test_commands_are_obeyed_once_answered_and_remembered(broker: RunningB
             await until(lambda: console.said("the new settings are good"), what="it is there, and hears")
             await console.again(token)
             await until(lambda: console.said("refused: replayed"), what="the counter is on disk")
+            assert console.status is not None and console.status.refused == 2
             assert '"muc-nuoc": 5.0' in (tmp_path / "state" / "edge-orders.json").read_text()
         hearing.cancel()
     assert outbox(tmp_path)["committed"] == 0

@@ -256,6 +256,25 @@ def test_a_damaged_outbox_is_moved_aside_and_a_new_one_begun(path: Path, what: s
     assert aside.read_bytes() == broken[what]
 
 
+def test_of_damaged_outboxes_the_newest_few_are_kept_whatever_the_clock_says(path: Path) -> None:
+    def again(stamp: str, size: int = 1000, max_bytes: int = BIG) -> None:
+        path.write_bytes(b"x" * size)
+        Path(f"{path}-wal").write_bytes(b"y")
+        open_outbox(path, boot(), max_bytes, stamp).close()
+
+    def left() -> list[str]:
+        return [file.name.partition(".damaged-")[2] for file in damaged(path)]
+
+    for hour in range(5):
+        again(f"20251117T0{hour}0000Z")
+    assert left() == ["20251117T020000Z", "20251117T030000Z", "20251117T040000Z"]
+    again("19700101T000007Z")
+    assert left() == ["19700101T000007Z", "20251117T030000Z", "20251117T040000Z"], "that of now, by a wrong clock"
+    again("20251118T000000Z", size=BIG)
+    assert left() == ["20251118T000000Z"], "it is as large as all may be"
+    assert len(list(path.parent.iterdir())) <= 5, "journals go with them"
+
+
 def test_an_empty_file_is_a_new_outbox(path: Path) -> None:
     path.touch()
     open_outbox(path, boot(), BIG, "now").close()

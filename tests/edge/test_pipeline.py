@@ -96,6 +96,19 @@ def test_an_answer_keeps_the_grid_and_makes_up_for_nothing(interval: float, late
     assert abs(turn.due / interval - round(turn.due / interval)) < 1e-6 * max(1.0, turn.due / interval)
 
 
+def test_another_interval_counts_from_the_last_answer_and_a_dead_sensor_is_not_asked_sooner() -> None:
+    turn = Turn(60.0, due=0.0)
+    turn.answered(0.2)
+    turn.paced(5.0)
+    assert turn.due == 5.0
+    turn.paced(3600.0)
+    assert turn.due == 3600.0
+    turn.failed(3600.0)
+    before = turn.due
+    turn.paced(5.0)
+    assert turn.due == before
+
+
 def test_without_any_receipt_packs_are_sent_again_ever_more_rarely() -> None:
     one = Window(10, timeout_s=20)
     now, sent = 0.0, []

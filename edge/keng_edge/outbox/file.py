@@ -1,18 +1,15 @@
-"""The file behind the outbox: what SQLite says of it, what is in it, and what becomes of one that is damaged."""
+"""The file behind the outbox: what is in it, and what SQLite says of it."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import sqlite3
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
-
-log = logging.getLogger(__name__)
 
 #: The bit of a pack's id that is set for telemetry, and the place of the run in it, see ``outbox``.
 PLAIN = 1 << 62
@@ -222,30 +219,6 @@ def translated() -> Iterator[None]:
         if isinstance(error, sqlite3.ProgrammingError):
             raise
         raise OutboxDamaged(str(error)) from error
-
-
-def quarantine(path: Path, stamp: str, why: str) -> Path:
-    """Move a damaged outbox aside with its journal, for someone to look at; where it is now."""
-    aside = path.with_name(f"{path.name}.damaged-{stamp}")
-    for number in range(2, 100):
-        if not aside.exists():
-            break
-        aside = path.with_name(f"{path.name}.damaged-{stamp}-{number}")
-    try:
-        for suffix in ("", "-wal", "-shm"):
-            file = path.with_name(path.name + suffix)
-            if file.exists():
-                file.rename(aside.with_name(aside.name + suffix))
-    except OSError as error:
-        raise OutboxUnavailable(f"the outbox is damaged and can't be moved aside ({error.strerror})") from None
-    log.error("the outbox was damaged (%s); it is kept as %s, and a new one begun", why, aside)
-    return aside
-
-
-def damaged(path: Path) -> list[Path]:
-    """The outboxes that were moved aside and still lie there, oldest first."""
-    files = path.parent.glob(f"{path.name}.damaged-*")
-    return sorted(file for file in files if not file.name.endswith(("-wal", "-shm")))
 
 
 def inspect(path: Path) -> tuple[Depth, dict[str, int]]:

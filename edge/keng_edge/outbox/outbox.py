@@ -39,6 +39,7 @@ from typing import Any, NamedTuple
 from keng_contracts.receipts import Receipt
 from keng_contracts.telemetry import Clock, Pack, Reading, encode
 from keng_edge.outbox import mending
+from keng_edge.outbox.aside import damaged
 from keng_edge.outbox.file import (
     APPLICATION_ID,
     COLUMNS,
@@ -49,7 +50,6 @@ from keng_edge.outbox.file import (
     OutboxDamaged,
     OutboxUnavailable,
     Row,
-    damaged,
     depth_of,
     examine,
     insert,

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from keng_contracts.telemetry import is_series
-from keng_edge.outbox.file import APPLICATION_ID, COLUMNS, OutboxDamaged, Row, insert, lay_out, quarantine
+from keng_edge.outbox.aside import move_aside
+from keng_edge.outbox.file import APPLICATION_ID, COLUMNS, OutboxDamaged, OutboxUnavailable, Row, insert, lay_out
 from keng_edge.outbox.outbox import Boot, Outbox
 
 log = logging.getLogger(__name__)
@@ -36,9 +37,12 @@ def replaced(path: Path, boot: Boot, max_bytes: int, stamp: str, max_age_ms: int
     """Move a damaged outbox to ``<path>.damaged-<stamp>`` and begin a new one with what is still whole in it."""
     fresh = path.with_name(f"{path.name}.new")
     whole = take_over(path, fresh)  # first: should the power fail now, it is done again at the next start
-    quarantine(path, stamp, why)
+    move_aside(path, stamp, why, max_bytes)
     if whole:
-        fresh.rename(path)
+        try:
+            fresh.rename(path)
+        except OSError as error:
+            raise OutboxUnavailable(f"the disk fails ({error.strerror})") from None
     return Outbox(path, boot, max_bytes, max_age_ms)
 
 
@@ -47,8 +51,8 @@ def take_over(path: Path, fresh: Path) -> bool:
 
     ``path`` is only read. Where ``fresh`` can't be written there is none, and nothing is raised.
     """
-    fresh.unlink(missing_ok=True)
     try:
+        fresh.unlink(missing_ok=True)
         with (
             contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as old,
             contextlib.closing(sqlite3.connect(fresh, isolation_level=None)) as new,
@@ -58,11 +62,12 @@ def take_over(path: Path, fresh: Path) -> bool:
             lay_out(new)
             packs, readings = _copy(old, new)
             new.execute("COMMIT")
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         log.error(
             "what is whole in the damaged outbox can't be taken over (%s): it stays in the file that is kept", error
         )
-        fresh.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            fresh.unlink(missing_ok=True)
         return False
     log.warning("%d packs with %d readings of the damaged outbox were whole and are taken over", packs, readings)
     return True

@@ -69,15 +69,18 @@ class PolledBus(Generic[P]):
     async def run(self, deliver: Callable[[Sample], None]) -> None:
         try:
             now = time.monotonic()
-            turns = [(sensor, Turn(sensor.interval_s, now)) for sensor in self._sensors]
+            turns = [(sensor, Turn(self._interval(sensor), now)) for sensor in self._sensors]
             measuring: dict[str, float] = {}  # when one that measures has its values
             while True:
                 await reopened(self._port, [sensor.id for sensor in self._sensors], self._health)
+                for sensor, turn in turns:
+                    turn.paced(self._interval(sensor))
                 due, sensor, turn = min(
                     ((measuring.get(sensor.id, turn.due), sensor, turn) for sensor, turn in turns),
                     key=lambda one: one[0],
                 )
-                await asyncio.sleep(max(0.0, due - time.monotonic()))
+                if await self._health.repaced(within_s=max(0.0, due - time.monotonic())):
+                    continue
                 outcome = await self.measure(sensor)
                 now = time.monotonic()
                 if isinstance(outcome, Later):
@@ -86,7 +89,6 @@ class PolledBus(Generic[P]):
                 measuring.pop(sensor.id, None)
                 if outcome.sample is not None:
                     deliver(outcome.sample)
-                    turn.interval_s = self._health.intervals.get(sensor.id, sensor.interval_s)
                     turn.answered(now)
                 elif isinstance(outcome.failure, PortLost):
                     await asyncio.sleep(REOPEN_S)
@@ -95,6 +97,9 @@ class PolledBus(Generic[P]):
                 self._health.note(outcome)
         finally:
             self._port.close()
+
+    def _interval(self, sensor: Sensor[P]) -> float:
+        return self._health.intervals.get(sensor.id, sensor.interval_s)
 
     async def read_once(self) -> list[Outcome]:
         try:

@@ -6,6 +6,9 @@ costs its line neighbours less and less:
 >>> turn = Turn(interval_s=60.0, due=100.0)
 >>> turn.answered(100.3); turn.due
 160.0
+>>> turn.paced(10.0); turn.due
+110.0
+>>> turn.paced(60.0)
 >>> pauses = []
 >>> for _ in range(9):
 ...     before = turn.due
@@ -37,6 +40,12 @@ class Turn:
         self.failures = 0
         missed = max(0, int((now - self.due) / self.interval_s))
         self.due += (missed + 1) * self.interval_s
+
+    def paced(self, interval_s: float) -> None:
+        """Another interval holds, from its last answer on."""
+        if not self.failures:
+            self.due += interval_s - self.interval_s
+        self.interval_s = interval_s
 
     def failed(self, now: float) -> None:
         """It did not answer: the pause doubles with each failure in a row."""

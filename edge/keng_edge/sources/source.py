@@ -8,6 +8,7 @@ are asked.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -84,6 +85,7 @@ class Health:
         self.changed: Callable[[], None] = lambda: None
         #: Seconds between two readings that hold now instead of a sensor's own, by its id.
         self.intervals: dict[str, float] = {}
+        self._repaced = asyncio.Event()
 
     def good(self, id_: str, time_ms: int) -> None:
         source = self._sources[id_]
@@ -105,6 +107,25 @@ class Health:
         if source.ok or source.error != failure.what:
             source.ok, source.error = False, failure.what
             self.changed()
+
+    def pace(self, id_: str, interval_s: float | None) -> None:
+        """From now on that many seconds between two readings; None: the sensor's own."""
+        if interval_s == self.intervals.get(id_):
+            return
+        if interval_s is None:
+            del self.intervals[id_]
+        else:
+            self.intervals[id_] = interval_s
+        self._repaced.set()
+        self._repaced = asyncio.Event()
+
+    async def repaced(self, within_s: float) -> bool:
+        """Wait; True as soon as any sensor has another pace, False when the time is over."""
+        try:
+            async with asyncio.timeout(within_s):
+                return await self._repaced.wait()
+        except TimeoutError:
+            return False
 
     def note(self, outcome: Outcome) -> None:
         """A failure beside good values (some quantities make no sense) is a failure."""

@@ -20,7 +20,8 @@ class SourceHealth(BaseModel):
 
 
 class EdgeReply(BaseModel):
-    """How an edge agent answered its last command. ``detail`` says what it did, or why it did not."""
+    """How an edge agent answered its last command. ``detail`` says what it did, or why it did not. A refusal has the
+    ``jti`` that the command gave itself, which proves nothing; empty if it can't be read."""
 
     jti: str = ""
     ok: bool
@@ -41,7 +42,8 @@ class EdgeStatus(BaseModel):
     outbox_readings: int = Field(0, ge=0)
     outbox_age_s: float = Field(0.0, ge=0)
     committed: int = Field(0, ge=0, description="readings ever committed to this outbox")
-    dropped: int = Field(0, ge=0, description="readings ever dropped because the outbox was full")
+    dropped: int = Field(0, ge=0, description="readings ever dropped, because the outbox was full or they were too old")
+    refused: int = Field(0, ge=0, description="commands refused since the node was made")
     problems: list[str] = Field([], description="what a person should look at, in words; empty when all is well")
     sources: list[SourceHealth] = []
     reply: EdgeReply | None = None

@@ -37,18 +37,27 @@ settings_option = click.option(
 
 
 def run_service(
-    name: str, kind: type[S], file: Path | None, main: Callable[[S, asyncio.Event], Awaitable[None]]
+    name: str,
+    kind: type[S],
+    file: Path | None,
+    main: Callable[[S, asyncio.Event], Awaitable[None]],
+    *,
+    needs_state: bool = True,
 ) -> None:
-    """Load settings, set up log and metrics, and run ``main(settings, stop)`` until it is told to stop."""
+    """Load settings, set up log and metrics, and run ``main(settings, stop)`` until it is told to stop.
+
+    Without ``needs_state`` it runs without its state folder where that can't be made.
+    """
     settings = load(kind, file)
     logs.set_up(name, settings.log_level)
     metrics.serve(settings.metrics_port)
     try:
         settings.state.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Problem(
-            f"the state folder can't be made ({error.strerror})",
-            where=str(settings.state),
-            todo="check its owner, or set 'state'",
-        ) from None
+        if needs_state:
+            raise Problem(
+                f"the state folder can't be made ({error.strerror})",
+                where=str(settings.state),
+                todo="check its owner, or set 'state'",
+            ) from None
     sys.exit(service.run(lambda stop: main(settings, stop)))
