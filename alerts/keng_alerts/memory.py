@@ -29,6 +29,8 @@ from keng_signals.quality import Window
 STATE = TypeAdapter(State)
 RESPONSE = TypeAdapter(Response)
 _DATA = TypeAdapter(Data)
+#: For so long the commands that were sent stay on record.
+KEPT_MS = 30 * 86_400_000
 #: Lines of the timeline that are kept; a flood with twenty loudspeakers makes some hundreds.
 MAX_TIMELINE = 50_000
 _SCHEMA = """
@@ -176,6 +178,9 @@ class Memory:
             self._put("obeyed (issuer, counter)", changes.obeyed.items())
             self._db.executemany("INSERT INTO outgoing VALUES (?, ?, ?, ?, 0)", changes.commands)
             self.sent(changes.revoked)
+            if changes.commands:
+                old_ms = changes.commands[-1].expires_ms - KEPT_MS
+                self._db.execute("DELETE FROM outgoing WHERE sent AND expires_ms < ?", (old_ms,))
             self._db.executemany(
                 "INSERT INTO timeline (at_ms, alert, episode, what, by, detail) VALUES (?, ?, ?, ?, ?, ?)",
                 [(*entry[:5], json.dumps(entry.detail, ensure_ascii=False)) for entry in changes.timeline],

@@ -122,6 +122,19 @@ def test_all_of_it_is_kept_or_nothing(tmp_path: Path) -> None:
     kept.close()
 
 
+def test_commands_that_were_sent_long_ago_are_forgotten_and_the_counter_is_not(tmp_path: Path) -> None:
+    kept = Memory(tmp_path / "alerts.sqlite")
+    kept.keep(Changes(commands=[Outgoing(7, "a", b"x", 9), Outgoing(8, "a", b"y", 9)]))
+    kept.sent([7])
+    kept.keep(Changes(commands=[Outgoing(9, "a", b"z", 10 + memory.KEPT_MS)]))
+    kept.sent([8])
+    assert [command.counter for command in kept.outgoing()] == [9]
+    assert kept.counter() == 9
+    kept.close()
+    rows = sqlite3.connect(tmp_path / "alerts.sqlite").execute("SELECT counter FROM outgoing ORDER BY counter")
+    assert rows.fetchall() == [(8,), (9,)]
+
+
 def test_the_timeline_is_bounded_by_its_oldest_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "MAX_TIMELINE", 10)
     kept = Memory(tmp_path / "alerts.sqlite")

@@ -26,13 +26,15 @@ from keng_contracts.commands import (
     Play,
     Stop,
 )
+from keng_contracts.registry import Registry
+from keng_contracts.telemetry import Reading
 from keng_contracts.topics import Channel, Kind, Topic, pattern
 from keng_runtime.clock import now_ms
 from keng_runtime.mqtt import Link
 from keng_runtime.signing import SigningKey
 from tests.support.broker import COMMUNE, RunningBroker
 from tests.support.processes import eventually, until
-from tests.support.registry import signed
+from tests.support.registry import sample, signed
 from tests.support.services import command, start_alerts
 from tests.support.telemetry import edge, retain_registry
 from tests.support.watching import commune
@@ -110,6 +112,9 @@ class Service:
     def types(self, *words: str) -> subprocess.CompletedProcess[str]:
         settings = ["--settings", str(self.folder / "alerts.toml")]
         return subprocess.run([command("keng-alerts"), *words, *settings], capture_output=True, text=True, timeout=60)
+
+    async def answers(self) -> bool:
+        return (await self.typed("list")).returncode == 0
 
     def lists(self) -> list[dict[str, Any]]:
         answer: list[dict[str, Any]] = json.loads(self.types("list", "--json").stdout)
@@ -198,6 +203,49 @@ async def test_counters_of_people_survive_a_kill(broker: RunningBroker, service:
             second.says("an order is refused: replayed")
 
 
+async def test_a_question_survives_a_kill_and_can_be_answered_after_it(
+    broker: RunningBroker, service: Service, tmp_path: Path
+) -> None:
+    await crossing(broker)
+    await until(lambda: service.lists(), what="the alert stands")
+    service.process.kill()
+    async with Ear.of(broker) as ear:
+        with start_alerts(broker, tmp_path) as second:
+            await until(service.answers, what="it is there again")
+            assert (await service.typed("confirm", GAUGE, "--by", AN)).returncode == 0
+            await until(lambda: ear.plays, what="it sounds")
+            second.kill()
+            with start_alerts(broker, tmp_path):
+                await until(service.answers, what="it is there again")
+                assert "nothing waits" in (await service.typed("confirm", GAUGE)).stderr
+    assert ear.plays == ["phu-oc-level-1-3"]
+
+
+def two_gauges() -> Registry:
+    """Báo động 3 at Phú Ốc sounds by itself if the gauge at Phước Yên has reached its level 1."""
+    plain = sample()
+    other = {**plain.sensors[0].model_dump(), "id": "phuoc-yen/level", "node": "tram-khac"}
+    its_own = {**plain.thresholds[0].model_dump(), "sensor": "phuoc-yen/level", "value": 0.8}
+    return commune(
+        level3={"second": {"sensor": "phuoc-yen/level", "level": 1, "within_s": 600}},
+        level2={"mode": "manual"},
+        sensors=[*(s.model_dump() for s in plain.sensors), other],
+        thresholds=[*(t.model_dump() for t in plain.thresholds), its_own],
+    )
+
+
+@pytest.mark.parametrize("service", [two_gauges()], indirect=True)
+async def test_two_gauges_that_agree_sound_what_one_alone_does_not(broker: RunningBroker, service: Service) -> None:
+    async with Ear.of(broker) as ear, edge(broker, "tram-khac") as other:
+        await crossing(broker)
+        await until(lambda: ear.now and ear.now.questions, what="a person is asked")
+        assert ear.now is not None and ear.now.questions[0].why == "second-source"
+        for number in range(3):
+            await other.send([Reading(f"{COMMUNE}/phuoc-yen/level", now_ms() + number, 0.9, "m")])
+        await until(lambda: ear.plays, what="it sounds")
+    assert ear.plays == ["phu-oc-level-1-3"]
+
+
 async def test_with_broker_and_console_down_people_order_at_the_machine_and_all_is_recorded(
     broker: RunningBroker, service: Service
 ) -> None:
@@ -247,7 +295,7 @@ async def test_what_was_stopped_while_the_broker_was_away_never_sounds(broker: R
     async with Ear.of(broker) as ear:
         await crossing(broker)
         await until(lambda: ear.now, what="the alert stands")
-        broker.kill()
+        broker.stop()  # gracefully: it remembers who listens, so that nothing is missed that is published at its return
         service.process.says("closed the connection")
         assert (await service.typed("confirm", GAUGE)).returncode == 0
         assert (await service.typed("stop", GAUGE)).returncode == 0
