@@ -19,7 +19,7 @@ class ConsoleSettings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="KENG_CONSOLE_")
 
-    state: Path = Field(Path("/var/lib/keng/console"), description="folder for what must survive a restart")
+    state: Path = Field(Path("/var/lib/keng-console"), description="folder for what must survive a restart")
     host: str = Field("127.0.0.1", description="address of the pages; loopback only, until operators can log in")
     port: int = Field(8080, ge=0, le=65535, description="port of the pages; 0 for any free one, which the log names")
     registry_file: Path = Field(

@@ -199,7 +199,7 @@ def _ask(request: str, settings_file: Path | None) -> Iterator[dict[str, Any]]:
         except PermissionError:
             raise Problem("is not for you", where=str(path), todo=f"use sudo, or be in group {_group(path)}") from None
         except OSError:
-            todo = "start it; give its --settings, or KENG_CONSOLE_STATE if its unit sets that"
+            todo = "start it, or give the settings with which it runs: --settings FILE"
             raise Problem("no console runs with this state folder", where=str(path), todo=todo) from None
         try:
             link.sendall(request.encode() + b"\n")

@@ -155,6 +155,7 @@ class EdgeSettings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="KENG_EDGE_")
 
+    state: Path = Field(Path("/var/lib/keng-edge"), description="folder for what must survive a restart")
     commune: Slug = Field("quang-tho", description="the commune, as in its registry")
     commit_every_s: float = Field(
         2.0, gt=0, le=60, description="readings are gathered that long, then committed together (SD cards wear out)"

@@ -110,7 +110,7 @@ def dead_letters() -> None:
 def _table(settings: IngestSettings) -> DeadLetters:
     file = settings.state / "dead-letters.sqlite"
     if not file.exists():  # making it here could leave ingest a file that it may not write
-        todo = "name ingest's state folder: in the settings, or as KENG_INGEST_STATE, which its unit sets"
+        todo = "give the settings with which ingest runs: --settings FILE"
         raise Problem("there is no dead-letter table; ingest makes it at its first start", where=str(file), todo=todo)
     return DeadLetters(file)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
@@ -14,6 +16,7 @@ class IngestSettings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="KENG_INGEST_")
 
+    state: Path = Field(Path("/var/lib/keng-ingest"), description="folder for what must survive a restart")
     commune: str = Field("", description="commune whose registry is followed; empty: that of the first registry seen")
     batch: int = Field(1000, ge=1, le=10_000, description="most messages in one commit")
     batch_readings: int = Field(

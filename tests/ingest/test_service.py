@@ -1,8 +1,6 @@
 """Ingest as a real process between a real broker and a real store: what it promises to edges."""
 
 import asyncio
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from keng_store.settings import StoreSettings, open_store
 from tests.support.broker import RunningBroker
 from tests.support.processes import Process
 from tests.support.registry import sample, signed
-from tests.support.services import command, start_ingest
+from tests.support.services import start_ingest
 from tests.support.telemetry import LEVEL, edge, retain_registry
 
 ROOT = Path(__file__).parents[2]
@@ -114,15 +112,3 @@ def test_without_credentials_it_refuses_to_start_and_says_how_to_make_them(
 
 def test_the_sample_settings_are_the_code() -> None:
     assert (ROOT / "ingest" / "sample.toml").read_text(encoding="utf-8") == sample_toml(IngestSettings, "keng-ingest")
-
-
-@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze (package systemd)")
-def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
-    unit = (ROOT / "ingest" / "keng-ingest.service").read_text(encoding="utf-8")
-    (tmp_path / "keng-ingest.service").write_text(
-        unit.replace("/opt/keng/bin/keng-ingest", str(command("keng-ingest")))
-    )
-    done = subprocess.run(
-        ["systemd-analyze", "verify", tmp_path / "keng-ingest.service"], capture_output=True, text=True
-    )
-    assert (done.returncode, done.stderr) == (0, "")

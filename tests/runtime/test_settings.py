@@ -78,6 +78,19 @@ def test_the_environment_alone_is_enough(monkeypatch: pytest.MonkeyPatch) -> Non
     assert load(GaugeSettings, None).commune == "quang-tho"
 
 
+def test_without_a_file_it_is_the_installed_one_if_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keng_runtime.settings.FOLDER", tmp_path)
+    with pytest.raises(Problem, match=r"^settings: commune: Field required"):
+        load(GaugeSettings, None)
+    write(tmp_path, 'commune = "quang-tho"')
+    assert load(GaugeSettings, None).commune == "quang-tho"
+    write(tmp_path, "commune = 1")
+    with pytest.raises(Problem, match=rf"^{tmp_path / 'gauge.toml'}: line 1, commune: "):
+        load(GaugeSettings, None)
+
+
 def test_every_mistake_is_told_at_once_by_the_name_of_its_setting(tmp_path: Path) -> None:
     file = write(tmp_path, 'comune = "quang-tho"\nlog_level = "LOUD"\n[broker]\nport = 0\nhots = "x"\n')
     with pytest.raises(Problem) as problem:

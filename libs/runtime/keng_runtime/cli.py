@@ -32,7 +32,7 @@ settings_option = click.option(
     "--settings",
     "settings_file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Settings file (TOML); see sample.toml beside the service.",
+    help="Settings file (TOML); see sample.toml beside the service.  [default: /etc/keng/<part>.toml, if it is there]",
 )
 
 

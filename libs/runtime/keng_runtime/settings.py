@@ -19,6 +19,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from keng_contracts.errors import Problem
 from keng_runtime.toml_lines import Place, line_of
 
+#: Where the settings files of an installed machine are, each under its part's name: ``edge.toml``, ``ingest.toml`` …
+FOLDER = Path("/etc/keng")
+
 
 class BrokerSettings(BaseModel):
     """Where the broker is, and who we are to it."""
@@ -58,25 +61,38 @@ S = TypeVar("S", bound=ServiceSettings)
 
 
 def load(settings: type[S], path: Path | None) -> S:
-    """Read ``path`` (TOML) and the environment; raises :class:`Problem` with every wrong setting, one a line."""
+    """Read ``path`` (TOML) and the environment; raises :class:`Problem` with every wrong setting, one a line.
+
+    Without ``path`` it is the part's own file in :data:`FOLDER`, if there is one.
+    """
+    file = path or installed(settings)
     text, values = "", {}
-    if path is not None:
-        try:
-            text = path.read_text(encoding="utf-8")
-            values = tomllib.loads(text)
-        except FileNotFoundError:
+    try:
+        text = file.read_text(encoding="utf-8")
+        values = tomllib.loads(text)
+    except FileNotFoundError:
+        if path is not None:
             raise Problem(
                 "there is no such settings file", where=str(path), todo="start from the sample.toml beside the service"
             ) from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise Problem(f"is not TOML: {error}", where=str(path), todo="mend that line") from None
-        except OSError as error:
-            raise Problem(f"can't be read: {error.strerror}", where=str(path), todo="check owner and mode") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Problem(f"is not TOML: {error}", where=str(file), todo="mend that line") from None
+    except PermissionError:
+        todo = "use sudo, or be in the group that owns it"
+        raise Problem("is not for you to read", where=str(file), todo=todo) from None
+    except OSError as error:
+        raise Problem(f"can't be read: {error.strerror}", where=str(file), todo="check owner and mode") from None
     try:
         return settings(**values)
     except ValidationError as error:
         todo = "mend the settings and start again"
-        raise Problem(explain(error, text), where=str(path or "settings"), todo=todo) from None
+        raise Problem(explain(error, text), where=str(file if path or text else "settings"), todo=todo) from None
+
+
+def installed(settings: type[ServiceSettings]) -> Path:
+    """Where the settings file of an installed service is: ``edge.toml`` for the prefix ``KENG_EDGE_``."""
+    part = settings.model_config.get("env_prefix", "").removeprefix("KENG_").removesuffix("_")
+    return FOLDER / f"{part.lower()}.toml"
 
 
 def explain(error: ValidationError, text: str = "") -> str:
