@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from keng_alerts.backtest import Replay, choose, rehearse, replay, report
 from keng_alerts.gauges import local_day
-from keng_alerts.series import labels, rows, zone_of
+from keng_alerts.series import labels, rows, unit_of_values, zone_of
 from keng_contracts.errors import Problem
 from keng_contracts.registry import Registry
 from keng_runtime.settings import explain
@@ -45,6 +45,10 @@ def run(
     known = load(registry or Path(__file__).parent / "gauges.toml")
     series, gauge = choose(known, station)
     sensor = next(s for s in known.sensors if known.series(s) == series)
+    notes = []
+    if unit is None and (named := unit_of_values(file, value)) not in (None, sensor.unit) and sensor.unit in _METRES:
+        unit = named
+        notes.append(f"values are taken as {unit}, as their column is called; say otherwise by --unit")
     factor = _factor(unit, sensor.unit)
     labelled = None if events is None else labels(events, zone)
 
@@ -52,7 +56,6 @@ def run(
     first = list(islice(read, _PEEK))
     if not first:
         raise Problem("no row is left", where=str(file), todo="see --where, or whether the file is empty")
-    notes = []
     if sum(b.time_ms < a.time_ms for a, b in pairwise(first)) > 0.9 * (len(first) - 1):
         first, read = [*first, *read][::-1], iter(())
         notes.append("the file has its newest row first: read from its end")
@@ -123,13 +126,14 @@ def _shown(value: Any) -> str:
 def load(file: Path) -> Registry:
     """A registry as people write it."""
     try:
-        return Registry.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+        text = file.read_text(encoding="utf-8")
+        return Registry.model_validate(tomllib.loads(text))
     except OSError as error:
         raise Problem(f"the registry can't be read ({error.strerror})", where=str(file)) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Problem(f"the registry is no TOML ({error})", where=str(file)) from None
     except ValidationError as error:
-        raise Problem(f"the registry has a mistake: {explain(error)}", where=str(file)) from None
+        raise Problem(f"the registry has a mistake: {explain(error, text)}", where=str(file)) from None
 
 
 def _factor(unit: str | None, wanted: str) -> float:

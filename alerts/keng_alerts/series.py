@@ -6,14 +6,17 @@ import csv
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, tzinfo
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TextIO
 from zoneinfo import ZoneInfo
 
 from keng_contracts.errors import Problem
 
 TIME_NAMES = ("time", "datetime", "timestamp", "time_local", "time_utc", "date")
 VALUE_NAMES = ("level", "stage", "stage_m", "level_m", "value", "distance", "dist_mm", "distance_mm")
+#: A unit at the end of a column's name, apart from the rest.
+_UNIT = re.compile(r"[_ (\[](mm|cm|dm|m)[)\]]?$")
 _DAY_FIRST = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})(?:[ T]+(\d{1,2}):(\d{2})(?::(\d{2}))?)?")
 #: What a file may say where there is no value.
 _NOTHING = frozenset({"", "na", "n/a", "nan", "null", "none", "-"})
@@ -33,13 +36,25 @@ def rows(
     """The rows of a file whose columns have the texts of ``where``, in the file's order.
 
     ``time`` and ``value`` name columns; None takes the first of the usual names. A time has its offset with it, or is
-    that of ``zone``; it may be written day/month/year, and a bare number is in seconds (or ms) since 1970 UTC. Raises
-    Problem, with the line, for the rest.
+    that of ``zone``; it may be written day/month/year, and a bare number is in seconds (or ms) since 1970 UTC. Cells
+    are parted by commas, semicolons or tabs, as the names are. Raises Problem, with the line, for the rest.
     """
     name = str(file)
     for line, cells in _table(file, {"time": time, "value": value}, {"time": TIME_NAMES, "value": VALUE_NAMES}, where):
         place = f"{name}, line {line}"
         yield Row(line, time_ms(cells["time"] or "", zone, place), _number((cells["value"] or "").strip(), place))
+
+
+def unit_of_values(file: Path, value: str | None) -> str | None:
+    """The unit that the name of the value's column ends with, as ``stage_m`` or ``Mực nước (cm)``; None if none."""
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as text:
+            header, _ = _header(file, text)
+            at = _column(file, header, "value", value, VALUE_NAMES)
+    except (OSError, UnicodeDecodeError, csv.Error, Problem):
+        return None  # reading the rows tells it
+    named = None if at is None else _UNIT.search(header[at].lower())
+    return named[1] if named else None
 
 
 def labels(file: Path, zone: tzinfo | None) -> list[tuple[int, int, int | None]]:
@@ -102,7 +117,8 @@ def _number(text: str, where: str) -> float | None:
     if text.lower() in _NOTHING:
         return None
     try:
-        return float(text)
+        # Vietnamese spreadsheets write a comma where the decimals begin.
+        return float(text.replace(",", ".") if "." not in text else text)
     except ValueError:
         raise Problem(
             f"the value {text!r} is no number", where=where, todo="mend or empty it, or see --value"
@@ -118,10 +134,7 @@ def _table(
     """The wanted columns of each row, by what they are wanted for; None where an optional one isn't there."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
-            reader = csv.reader(text)
-            header = [name.strip() for name in next(reader, [])]
-            if not header:
-                raise Problem("the file is empty", where=str(file), todo="its first line names the columns")
+            header, reader = _header(file, text)
             place = {what: _column(file, header, what, name, usual[what]) for what, name in names.items()}
             only = [(_column(file, header, "--where", name, ()), text) for name, text in where.items()]
             for cells in reader:
@@ -129,7 +142,7 @@ def _table(
                     continue
                 if len(cells) < len(header):
                     cells += [""] * (len(header) - len(cells))
-                if all(cells[at] == wanted for at, wanted in only if at is not None):
+                if all(cells[at].strip() == wanted for at, wanted in only if at is not None):
                     yield (
                         reader.line_num,
                         {what: None if at is None else cells[at] for what, at in place.items()},
@@ -142,13 +155,24 @@ def _table(
         raise Problem(f"the file is no CSV ({error})", where=str(file)) from None
 
 
+def _header(file: Path, text: TextIO) -> tuple[list[str], Any]:
+    """The names of the columns, and a csv reader of the rows below them; cells are parted by what parts the names."""
+    line = text.readline()
+    if not line.strip():
+        raise Problem("the file is empty", where=str(file), todo="its first line names the columns")
+    delimiter = max(",;\t", key=line.count)
+    reader = csv.reader(chain([line], text), delimiter=delimiter)
+    return [name.strip() for name in next(reader)], reader
+
+
 def _column(file: Path, header: list[str], what: str, name: str | None, usual: tuple[str, ...]) -> int | None:
     there = ", ".join(header)
     if name is not None:
         if name not in header:
             raise Problem(f"there is no column {name!r}", where=str(file), todo=f"there are: {there}")
         return header.index(name)
-    found = next((header.index(n) for n in usual if n in header), None)
+    lower = [name.lower() for name in header]
+    found = next((lower.index(n) for n in usual if n in lower), None)
     if found is None and what in {"time", "value"}:
         raise Problem(
             f"no column is called as a {what} usually is", where=str(file), todo=f"name it by --{what}: {there}"

@@ -139,6 +139,21 @@ def test_day_first_times_and_minus_9999_are_understood(tmp_path: Path) -> None:
     assert [t["after"] for t in found["transitions"]][:3] == [1, 2, 3]
 
 
+def test_a_spreadsheet_with_semicolons_and_commas_is_read_and_a_unit_in_the_name_is_told(tmp_path: Path) -> None:
+    lines = ["Time;Trạm;Water level (cm)"]
+    for at, level in flood():
+        cells = (datetime.fromtimestamp(at / 1000, UTC).isoformat(), " Bồ ", f"{level * 100:.1f}".replace(".", ","))
+        lines.append(";".join(cells))
+        lines.append(";".join((cells[0], "Hương", "900")))
+    file = tmp_path / "bo.csv"
+    file.write_text("\n".join(lines), encoding="utf-8")
+    options = ["--value", "Water level (cm)", "--where", "Trạm=Bồ", "--json"]
+    run = backtest(file, "--station", "phu-oc", *options)
+    found = json.loads(run.stdout.splitlines()[-1])
+    assert [t["after"] for t in found["transitions"]][:3] == [1, 2, 3]
+    assert "values are taken as cm" in run.stderr
+
+
 def test_a_record_from_before_2020_is_replayed_and_keeps_its_times(tmp_path: Path) -> None:
     decade = 10 * 365 * 86_400_000
     file = write(tmp_path / "old.csv", [(t - decade, v) for t, v in flood()])
