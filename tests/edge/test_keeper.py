@@ -14,6 +14,7 @@ import pytest
 
 from keng_contracts.receipts import Receipt
 from keng_contracts.telemetry import Pack, Reading, decode
+from keng_edge.outbox import in_hand
 from keng_edge.outbox import keeper as keeper_module
 from keng_edge.outbox.keeper import Keeper
 from keng_edge.outbox.outbox import Boot, Outbox, Stored, damaged, inspect
@@ -185,7 +186,7 @@ async def test_on_a_full_disk_alarms_still_speak_and_nothing_is_lost(
 async def test_memory_is_bounded_telemetry_gives_way_first_and_what_is_lost_is_counted(
     path: Path, impatient: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper_module, "MAX_HELD", 1000)
+    monkeypatch.setattr(in_hand, "MAX_HELD", 1000)
     async with living(path, every_s=0.05) as life:
         with full_disk(life):
             life.level(600)

@@ -25,6 +25,8 @@ from typing import TypeVar
 from keng_contracts.errors import Problem
 from keng_contracts.receipts import Receipt
 from keng_contracts.telemetry import EARLIEST_MS, LATEST_MS, Clock, Pack, Reading, encode
+from keng_edge.outbox import in_hand
+from keng_edge.outbox.in_hand import InHand
 from keng_edge.outbox.outbox import (
     MAX_PACK_READINGS,
     Batch,
@@ -35,8 +37,6 @@ from keng_edge.outbox.outbox import (
     OutboxUnavailable,
     Settled,
     Stored,
-    Taken,
-    batches,
     damaged,
 )
 from keng_edge.outbox.salvage import open_outbox, replaced
@@ -45,13 +45,8 @@ from keng_runtime.clock import clock_state, now_ms, up_ms
 
 log = logging.getLogger(__name__)
 
-#: Readings held in memory while the disk takes nothing: some megabytes.
-MAX_HELD = 20_000
 #: The disk is tried again after this time, doubled up to the longest.
 RETRY_S, RETRY_LONGEST_S = 1.0, 30.0
-#: A source that waits for our word hands over no more than so many without it (a mosquitto at most 20, unless it is
-#: told otherwise): half of that is not made to wait for others.
-MAX_WAITING = 10
 #: How often the clock is looked at when nothing else happens.
 CLOCK_EVERY_S = 10.0
 #: By a clock that has not stood so long without a step nothing is too old: it may be years ahead, and go back.
@@ -82,8 +77,6 @@ class Keeper:
         self._boot = boot
         self._max_bytes = max_bytes
         self._max_age_ms = max_age_ms
-        self._every_s = every_s
-        self._readings = readings
         self._sync_every_s = sync_every_s
         self.publish = publish
         self.linked: Callable[[], bool] = lambda: True
@@ -94,13 +87,7 @@ class Keeper:
         self._mended: Stamp | None = None  # the stretch for which the outbox's times are right
         self._sent: set[int] = set()  # what must not be given another time any more
         self._spoken = False  # this run's mark on disk that it has sent something
-        self._alarms: list[Taken] = []
-        self._plain: list[Taken] = []
-        self._plain_since: float | None = None
-        self._alarms_kept: list[Callable[[], None]] = []
-        self._plain_kept: list[Callable[[], None]] = []
-        self._published = 0  # that many of the first alarms went out uncommitted
-        self._lost = 0
+        self._hand = InHand(readings, every_s)
         self._wake = asyncio.Event()
         self._committing = asyncio.Lock()
         self._synced_at = 0.0
@@ -123,24 +110,11 @@ class Keeper:
         """
         if kept is not None and (self._problem or not readings):
             kept()
-        elif kept is not None:
-            (self._alarms_kept if alarm else self._plain_kept).append(kept)
+            kept = None
         self._now, up = self._stamp(), up_ms()
         taken = [(self._timeline.of(reading.time_ms, up), reading) for reading in readings]
-        if alarm:
-            self._alarms += taken
+        if self._hand.add(taken, alarm=alarm, kept=kept, now=time.monotonic()):
             self._wake.set()
-            return
-        if self._plain_since is None:
-            self._plain_since = time.monotonic()
-            self._wake.set()  # so that run() sees by when they are due
-        self._plain += taken
-        if self._full():
-            self._wake.set()
-
-    def _full(self) -> bool:
-        """Whether the telemetry in hand is enough for a commit."""
-        return len(self._plain) >= self._readings or len(self._plain_kept) >= MAX_WAITING
 
     async def run(self) -> None:
         """Commit what is due, until cancelled."""
@@ -148,12 +122,12 @@ class Keeper:
             self._wake.clear()
             await asyncio.shield(self._mend())  # as below
             now = time.monotonic()
-            due_at = None if self._plain_since is None else now if self._full() else self._plain_since + self._every_s
+            due_at = self._hand.due_at(now)
             if self._opening:
                 due_at = None
             elif self._problem:  # what waits for the disk is due when the disk is tried again; a new alarm at once
                 due_at = self._retry_at
-            if len(self._alarms) > self._published or (due_at is not None and now >= due_at):
+            if self._hand.urgent or (due_at is not None and now >= due_at):
                 # Not to be cancelled: its thread would commit all the same, and flush() would do it twice.
                 await asyncio.shield(self._commit(plain=due_at is not None and now >= due_at))
                 continue
@@ -178,39 +152,23 @@ class Keeper:
 
     async def _commit_alone(self, plain: bool, sync: bool) -> None:
         now = time.monotonic()
-        alarms = len(self._alarms)
-        gathered = len(self._plain) if plain or self._problem else 0
-        kept = len(self._alarms_kept), len(self._plain_kept) if gathered else 0
         if now >= self._retry_at and not self._opening:
-            chosen = [*batches(self._alarms[:alarms], True), *batches(self._plain[:gathered], False)]
-            sync = sync or alarms > 0 or now - self._synced_at >= self._sync_every_s
-            lost = self._lost
+            chosen = self._hand.choose(plain=plain or bool(self._problem))
+            sync = sync or chosen.alarms > 0 or now - self._synced_at >= self._sync_every_s
             try:
-                packs = await self._append(chosen, sync, lost)
+                packs = await self._append(self._hand.batches(chosen), sync, chosen.lost)
             except OutboxUnavailable as error:
                 self._fail(str(error))
             else:
-                self._lost -= lost
                 self._synced_at = now if sync else self._synced_at
-                del self._alarms[:alarms], self._plain[:gathered]
-                self._published = 0
-                self._tell(*kept)
-                if gathered:
-                    self._plain_since = time.monotonic() if self._plain else None
+                self._hand.committed(chosen, time.monotonic())
                 self._recover()
                 if packs and not self._spoken and self.linked():
                     await self._speak()
                 self.publish(packs)
                 return
         self._publish_uncommitted()
-        self._hold()
-
-    def _tell(self, alarms: int, plain: int) -> None:
-        """Tell the first of those that wait for our word that their readings are kept."""
-        kept = [*self._alarms_kept[:alarms], *self._plain_kept[:plain]]
-        del self._alarms_kept[:alarms], self._plain_kept[:plain]
-        for one in kept:
-            one()
+        self._hand.give_way()
 
     async def _append(self, chosen: list[Batch], sync: bool, lost: int) -> list[Stored]:
         if not chosen and not lost:
@@ -227,7 +185,7 @@ class Keeper:
             log.error(
                 "%s",
                 Problem(
-                    f"{why}: readings are held in memory, the newest {MAX_HELD}",
+                    f"{why}: readings are held in memory, the newest {in_hand.MAX_HELD}",
                     where=str(self._path),
                     todo="make room on the disk, or replace the card",
                     retried=True,
@@ -236,7 +194,7 @@ class Keeper:
             self._pause_s = RETRY_S
             self.changed()
         self._problem = f"{why}: readings are held in memory"
-        self._tell(len(self._alarms_kept), len(self._plain_kept))
+        self._hand.release()
         self._retry_at = time.monotonic() + self._pause_s
         self._pause_s = min(2 * self._pause_s, RETRY_LONGEST_S)
 
@@ -247,22 +205,12 @@ class Keeper:
             self.changed()
 
     def _publish_uncommitted(self) -> None:
-        fresh, self._published = self._alarms[self._published :], len(self._alarms)
+        fresh = self._hand.unheard()
         for at in range(0, len(fresh), MAX_PACK_READINGS):
-            part = tuple(reading for _, reading in fresh[at : at + MAX_PACK_READINGS])
+            part = tuple(fresh[at : at + MAX_PACK_READINGS])
             pack = Pack(self._boot.id, self._boot.next_seq(), self._now.clock, now_ms(), part)
             if not impossible(pack):
                 self.publish([Stored(-1, encode(pack))])
-
-    def _hold(self) -> None:
-        """Keep the newest; telemetry gives way to alarms."""
-        over = len(self._alarms) + len(self._plain) - MAX_HELD
-        if over > 0:
-            plain = min(over, len(self._plain))
-            alarms = over - plain
-            del self._plain[:plain], self._alarms[:alarms]
-            self._published -= alarms
-            self._lost += over
 
     # -- time ---------------------------------------------------------------------------------------------------
 
@@ -337,12 +285,12 @@ class Keeper:
     @property
     def dropped(self) -> int:
         """Readings ever dropped, on disk and in memory."""
-        return self._depth.dropped + self._lost
+        return self._depth.dropped + self._hand.lost
 
     @property
     def held(self) -> int:
         """Readings in memory."""
-        return len(self._alarms) + len(self._plain)
+        return len(self._hand)
 
     def problems(self) -> list[str]:
         """What a person should look at."""
