@@ -12,15 +12,13 @@ from dataclasses import replace
 
 from keng_alerts import authority, delivery, life, plays
 from keng_alerts.authority import Circumstances, Ruling, Verdict
-from keng_alerts.gauges import Gauge, gauges, local_day
+from keng_alerts.gauges import Gauge
 from keng_alerts.hazard import Transition
 from keng_alerts.response import Evidence, Next, Ordered, Response, Scene, Send
 from keng_contracts.alerts import Question, Why
 from keng_contracts.commands import Play, Stop
 from keng_contracts.playback import PlaybackEvent
 from keng_contracts.registry import SirenPattern
-
-__all__ = ["Evidence", "Gauge", "fresh", "gauges", "heard", "local_day", "lowered", "raised", "tick"]
 
 #: A drill ends by itself after so long.
 DRILL_MS = 30 * 60_000
@@ -66,7 +64,8 @@ def fresh(scene: Scene, response: Response, evidence: Evidence, thresholds: dict
         return None
     result = Next(replace(response, evidence=evidence))
     for question in waiting:
-        result = result.then(_again(scene, result.response, question, late=False))
+        if question in result.response.questions:  # a higher one that sounds has muted it
+            result = result.then(_again(scene, result.response, question, late=False))
     return result
 
 

@@ -112,7 +112,8 @@ def _correct(scene: Scene, response: Response, action: AlertCorrect) -> tuple[Ne
     note = scene.note("corrected", action.by, text=action.text, zones=list(zones))
     corrected = replace(quiet.response, corrections=number, corrected_ms=scene.now_ms)
     result = Next(corrected, quiet.sends, (note,)).then(decide.order(scene, corrected, play, zones, action.by))
-    return result, f"the correction is said in {', '.join(zones)}"
+    said = f"the correction is said in {', '.join(zones)}"
+    return result, f"{said}; as long as the gauge is in doubt, silence it: a higher level would sound by itself"
 
 
 def _drill(scene: Scene, response: Response, action: AlertDrill) -> tuple[Next, str]:
