@@ -209,7 +209,9 @@ class Memory:
 def read_timeline(path: Path, alert: str = "") -> list[Entry]:
     """The timeline out of a file that a service may be writing; raises :class:`Problem` if there is none to read."""
     try:
-        database = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=10)
+        # Without a log beside it nobody has the file open, and a reader must not leave one there that is its own.
+        alone = not path.with_name(f"{path.name}-wal").exists()
+        database = sqlite3.connect(f"file:{quote(str(path))}?mode=ro{'&immutable=1' * alone}", uri=True, timeout=10)
         try:
             return timeline(database, alert)
         finally:

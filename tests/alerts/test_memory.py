@@ -144,6 +144,18 @@ def test_the_timeline_is_bounded_by_its_oldest_lines(tmp_path: Path, monkeypatch
     kept.close()
 
 
+def test_reading_the_timeline_leaves_nothing_beside_the_file(tmp_path: Path) -> None:
+    """Whoever reads it is often root, and the service is not."""
+    file = tmp_path / "alerts.sqlite"
+    kept = Memory(file)
+    kept.keep(Changes(timeline=[Entry(1, "phu-oc-level", 1, "data ok", "", {})]))
+    assert len(read_timeline(file, "phu-oc-level")) == 1  # while the service runs
+    kept.close()
+    before = sorted(tmp_path.iterdir())
+    assert len(read_timeline(file)) == 1
+    assert sorted(tmp_path.iterdir()) == before == [file]
+
+
 def test_there_is_no_timeline_where_there_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(Problem, match="the timeline can't be read"):
         read_timeline(tmp_path / "alerts.sqlite")
