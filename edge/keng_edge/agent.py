@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple, NoReturn
@@ -120,9 +121,12 @@ class _Life:
         )
         self._pipeline = Pipeline(self._plan.channels)
         self._tally = Tally(Counters(rules(self._plan.lines)), settings.state / "edge-counters.json")
-        self._orders = Orders(settings.orders, credentials, settings.commune, sorted(set(sensors)))
+        lines = self._plan.lines
+        self._own = {slave.id: slave.interval_s for line in lines for slave in line.slaves}
+        unasked = {slave.id for line in lines for slave in line.slaves if KINDS[line.kind].unasked}
+        self._orders = Orders(settings.orders, credentials, settings.commune, sorted(self._own), unasked)
         self._health = Health(sensors)
-        self._paced: dict[str, float] = {}  # what the pace of each sensor was, by its last good reading
+        self._fast: dict[str, float] = {}  # the interval that the last reading of a sensor asks for
         topic = str(Topic(settings.commune, Kind.EDGE, credentials.identity, Channel.STATUS))
         self._status = Status(topic, self._boot, self._health, self._keeper, self._orders)
         self._status.reply, self._status.problem = now.reply, now.problem
@@ -179,16 +183,14 @@ class _Life:
         self._keeper.add(readings, alarm=sample.source in self._plan.alarms, kept=sample.kept)
         paces = self._plan.paces
         good = [reading for reading in readings if reading.flag is not Flag.MISSING and reading.series in paces]
-        if good:
-            self._paced[sample.source] = min(paces[r.series].after(r.time_ms, r.value) for r in good)
-        else:
-            self._paced.pop(sample.source, None)
+        fast = [s for r in good if (s := paces[r.series].after(r.time_ms, r.value)) < self._own[sample.source]]
+        self._fast[sample.source] = min(fast, default=math.inf)
         self._set_pace(sample.source)
 
     def _set_pace(self, sensor: str) -> None:
-        """The shorter of what its values ask for and what was ordered; else its own."""
-        wanted = (of[sensor] for of in (self._paced, self._orders.intervals) if sensor in of)
-        self._health.pace(sensor, min(wanted, default=None))
+        """What was ordered, or else its own interval; faster while its values ask for that."""
+        calm = self._orders.intervals.get(sensor, self._own[sensor])
+        self._health.pace(sensor, min(calm, self._fast.get(sensor, math.inf)))
 
     # -- commands and settings on trial -------------------------------------------------------------------------
 

@@ -78,11 +78,14 @@ class Orders:
     """What was ordered and is remembered over restarts: counters by issuer, intervals by sensor, and how many commands
     were refused."""
 
-    def __init__(self, path: Path, credentials: Credentials, commune: str, sensors: Collection[str]) -> None:
+    def __init__(
+        self, path: Path, credentials: Credentials, commune: str, sensors: Collection[str], unasked: Collection[str]
+    ) -> None:
         self._path = path
         self._credentials = credentials
         self._me = Audience(commune, credentials.identity, frozenset(), kind="edge")
         self.sensors = sensors
+        self._unasked = unasked
         self._trust: TrustStore | None = None
         self._counters: dict[str, int] = {}
         self.intervals: dict[str, float] = {}
@@ -143,6 +146,8 @@ class Orders:
     def _set_interval(self, action: SetInterval) -> str:
         if action.sensor not in self.sensors:
             raise Problem(f"there is no sensor {action.sensor!r}", todo=f"it has {', '.join(self.sensors)}")
+        if action.sensor in self._unasked:
+            raise Problem(f"{action.sensor} speaks unasked", todo="set its interval in the sensor itself")
         if action.interval_s is None:
             self.intervals.pop(action.sensor, None)
         else:

@@ -116,7 +116,7 @@ async def test_another_interval_holds_at_once(tmp_path: Path) -> None:
         await until(lambda: len(samples) == 1)
         health.pace("gauge", 0.1)
         await until(lambda: len(samples) >= 5)
-        health.pace("gauge", None)
+        health.pace("gauge", 3600.0)
         asked = len(slaves.asked(1))
         await asyncio.sleep(0.5)
         assert len(slaves.asked(1)) <= asked + 1

@@ -110,6 +110,8 @@ class Console:
 @pytest.mark.system
 async def test_commands_are_obeyed_once_answered_and_remembered(broker: RunningBroker, tmp_path: Path) -> None:
     buses = bus("bus-song", tmp_path / "nothing", slave("muc-nuoc", "qdy30a", 1, "phu-oc", 0.1))
+    buses += '[[buses]]\nid = "gio"\nkind = "text"\nport = "/dev/nothing"\n[[buses.slaves]]\nid = "gio"\n'
+    buses += 'profile = "nmea-wind"\nstation = "uy-ban"\n'
     settings = tmp_path / "edge.toml"
     async with Link(broker.settings("console")) as link:
         console = Console(link)
@@ -118,7 +120,7 @@ async def test_commands_are_obeyed_once_answered_and_remembered(broker: RunningB
             edge.says("connected to")
             await until(lambda: console.status is not None and console.status.state == "online")
             token = await console.send(Identify())
-            await until(lambda: console.said(f"{NODE} of {COMMUNE}: muc-nuoc"))
+            await until(lambda: console.said(f"{NODE} of {COMMUNE}: gio, muc-nuoc"))
             await console.again(token)
             await until(lambda: console.said("refused: replayed"))
             assert console.status is not None and console.status.reply is not None
@@ -127,6 +129,8 @@ async def test_commands_are_obeyed_once_answered_and_remembered(broker: RunningB
             await until(lambda: console.said("muc-nuoc: every 5 s"))
             await console.send(SetInterval(sensor="mua", interval_s=5.0))
             await until(lambda: console.said("there is no sensor 'mua'"))
+            await console.send(SetInterval(sensor="gio", interval_s=5.0))
+            await until(lambda: console.said("gio speaks unasked"))
             await console.send(Reload())
             await until(lambda: console.said("nothing is changed"))
 

@@ -27,6 +27,7 @@ class Kind(NamedTuple):
     title: str
     port: str = SERIAL  # pattern of the setting 'port'
     not_port: str = "neither the path of a device nor socket://HOST:PORT"
+    unasked: bool = False  # its sensors speak when they like: no interval of ours makes them
     again: int = 0  # how many samples its other end may hand over again after a crash
 
     def load(self) -> ModuleType:
@@ -78,12 +79,13 @@ KINDS: Mapping[str, Kind] = {
         "LoRaWAN through ChirpStack",
         r"mqtts?://[^/:]+(:\d+)?",
         "neither mqtt://HOST:PORT nor mqtts://HOST:PORT of ChirpStack's broker",
-        UNACKNOWLEDGED,
+        unasked=True,
+        again=UNACKNOWLEDGED,
     ),
-    "text": Kind("keng_edge.sources.text", _none, "lines of text"),
+    "text": Kind("keng_edge.sources.text", _none, "lines of text", unasked=True),
     "sdi12": Kind("keng_edge.sources.sdi12", _sdi12, "SDI-12"),
-    "e22": Kind("keng_edge.sources.e22", _radio_node, "LoRa nodes through an Ebyte E22"),
-    "rak3172": Kind("keng_edge.sources.rak3172", _radio_node, "LoRa nodes through a RAK3172"),
+    "e22": Kind("keng_edge.sources.e22", _radio_node, "LoRa nodes through an Ebyte E22", unasked=True),
+    "rak3172": Kind("keng_edge.sources.rak3172", _radio_node, "LoRa nodes through a RAK3172", unasked=True),
     "machine": Kind(
         "keng_edge.sources.machine", _none, "this machine", "/.*", "not the root of the system's files, '/'"
     ),

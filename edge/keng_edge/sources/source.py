@@ -108,16 +108,12 @@ class Health:
             source.ok, source.error = False, failure.what
             self.changed()
 
-    def pace(self, id_: str, interval_s: float | None) -> None:
-        """From now on that many seconds between two readings; None: the sensor's own."""
-        if interval_s == self.intervals.get(id_):
-            return
-        if interval_s is None:
-            del self.intervals[id_]
-        else:
+    def pace(self, id_: str, interval_s: float) -> None:
+        """From now on that many seconds between two readings."""
+        if interval_s != self.intervals.get(id_):
             self.intervals[id_] = interval_s
-        self._repaced.set()
-        self._repaced = asyncio.Event()
+            self._repaced.set()
+            self._repaced = asyncio.Event()
 
     async def repaced(self, within_s: float) -> bool:
         """Wait; True as soon as any sensor has another pace, False when the time is over."""
