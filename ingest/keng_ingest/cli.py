@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -107,8 +108,10 @@ def dead_letters() -> None:
     """
 
 
-def _table(settings: IngestSettings) -> DeadLetters:
+def _table(settings: IngestSettings, *, writes: bool = False) -> DeadLetters:
     file = settings.state / "dead-letters.sqlite"
+    if writes and file.exists() and not os.access(file, os.W_OK):
+        raise Problem("can't be changed by this user", where=str(file), todo="do it as ingest's user: sudo -u keng …")
     if not file.exists():  # making it here could leave ingest a file that it may not write
         todo = "give the settings with which ingest runs: --settings FILE"
         raise Problem("there is no dead-letter table; ingest makes it at its first start", where=str(file), todo=todo)
@@ -176,7 +179,7 @@ def replay_(settings_file: Path | None, numbers: tuple[int, ...], everything: bo
     from keng_ingest.replay import replay
 
     settings = load(IngestSettings, settings_file)
-    table = _table(settings)
+    table = _table(settings, writes=not dry_run)
     letters = _chosen(table, numbers, everything)
     registry = _registry(settings)
     plan = _plan(registry)
@@ -204,7 +207,7 @@ def replay_(settings_file: Path | None, numbers: tuple[int, ...], everything: bo
 @_dry
 def drop(settings_file: Path | None, numbers: tuple[int, ...], everything: bool, dry_run: bool) -> None:
     """Remove dead letters NUMBERS for ever."""
-    table = _table(load(IngestSettings, settings_file))
+    table = _table(load(IngestSettings, settings_file), writes=not dry_run)
     letters = _chosen(table, numbers, everything)
     if dry_run:
         click.echo(f"{len(letters)} dead letters would be dropped.")

@@ -16,6 +16,9 @@ from keng_store.protocol import StoreUnavailable
 #: The oldest letters make way when the payloads together are larger than this, in bytes.
 MAX_BYTES = 256 << 20
 
+#: What SQLite says of a file, or of those that it makes beside it, that are not for this user.
+_FORBIDDEN = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS dead_letter (
     id INTEGER PRIMARY KEY,
@@ -60,8 +63,13 @@ class DeadLetters:
             )
             self.dropped = 0
         except sqlite3.DatabaseError as error:
+            forbidden = error.sqlite_errorcode & 0xFF in _FORBIDDEN
             raise Problem(
-                f"the dead-letter file can't be opened ({error})", where=str(path), todo="move it aside and start again"
+                f"the dead-letter file can't be opened ({error})",
+                where=str(path),
+                todo="check owner and mode; use sudo while ingest is stopped"
+                if forbidden
+                else "move it aside and start again",
             ) from None
 
     def keep(self, letters: Sequence[DeadLetter], now_ms: int) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from keng_contracts.errors import Problem
 from keng_contracts.telemetry import Flag
 from keng_ingest.cli import cli
 from keng_ingest.dead_letters import DeadLetters, local_time
@@ -129,3 +130,12 @@ def test_where_no_ingest_has_run_no_table_is_made_and_the_place_is_told(tmp_path
     assert result.exit_code == 2
     assert f"{tmp_path / 'dead-letters.sqlite'}: there is no dead-letter table" in result.output
     assert not (tmp_path / "dead-letters.sqlite").exists()
+
+
+def test_a_table_that_is_damaged_is_moved_aside_and_one_that_is_forbidden_is_not(tmp_path: Path) -> None:
+    damaged = tmp_path / "dead-letters.sqlite"
+    damaged.write_bytes(b"no database" * 100)
+    with pytest.raises(Problem, match="move it aside"):
+        DeadLetters(damaged)
+    with pytest.raises(Problem, match=r"unable to open database file\); check owner and mode"):
+        DeadLetters(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,18 +15,27 @@ from keng_contracts.errors import Problem
 from keng_runtime import logs, metrics, service
 from keng_runtime.settings import ServiceSettings, load
 
+log = logging.getLogger(__name__)
+
 S = TypeVar("S", bound=ServiceSettings)
 
 
 class Group(click.Group):
-    """A command group that ends on a :class:`Problem` with its one line and status 2, not with a stack trace."""
+    """A command group that ends on a :class:`Problem`, or on a file that this user may not have, with one line and
+    status 2, not with a stack trace."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except Problem as problem:
-            click.echo(f"keng: {problem}", err=True)
-            ctx.exit(service.EXIT_PROBLEM)
+            told = problem
+        except PermissionError as error:
+            if error.filename is None:
+                raise
+            todo = "use sudo, or be in the group that owns it"
+            told = Problem("is not for you", where=str(error.filename), todo=todo)
+        click.echo(f"keng: {told}", err=True)
+        ctx.exit(service.EXIT_PROBLEM)
 
 
 settings_option = click.option(
@@ -60,4 +70,9 @@ def run_service(
                 where=str(settings.state),
                 todo="check its owner, or set 'state'",
             ) from None
-    sys.exit(service.run(lambda stop: main(settings, stop)))
+    try:
+        status = service.run(lambda stop: main(settings, stop))
+    except PermissionError:  # no operator's mistake: systemd starts it again
+        log.exception("this must not happen")
+        status = 1
+    sys.exit(status)
