@@ -55,5 +55,11 @@ class LoudspeakerSettings(ServiceSettings):
     @field_validator("volumes")
     @classmethod
     def _times_and_volumes(cls, rows: list[str]) -> list[str]:
+    button: str = Field(
+        "",
+        description="input device whose key, held, starts the emergency set without any network, and ends it: a GPIO "
+        "line as gpio-key gives it, a key switch (/dev/input/by-path/…-event); empty for none",
+    )
+    button_hold_s: float = Field(2.0, ge=0.2, le=30, description="for how long it must be held, in seconds")
         volumes(rows)
         return rows
