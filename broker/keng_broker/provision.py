@@ -60,7 +60,7 @@ MAY = {
     "alerts": frozenset({"play", "stop"}),
     "console": frozenset(
         {
-            *("play", "stop", "prepare", "programme", "registry"),
+            *("play", "stop", "prepare", "registry"),
             *("edge-identify", "edge-reload", "edge-interval", "edge-restart"),
             *("alert-confirm", "alert-decline", "alert-acknowledge", "alert-silence", "alert-stop", "alert-correct"),
             "alert-drill",

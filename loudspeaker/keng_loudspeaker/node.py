@@ -23,8 +23,6 @@ from keng_contracts.errors import Problem
 from keng_contracts.registry import Registry
 from keng_contracts.status import SpeakerStatus
 from keng_contracts.topics import BadTopic, Channel, Kind, Topic, is_slug
-from keng_loudspeaker.alone import button
-from keng_loudspeaker.alone.keeper import BUTTON, Keeper, button_play
 from keng_loudspeaker.hours import Hours, volumes
 from keng_loudspeaker.obeying.memory import Memory
 from keng_loudspeaker.obeying.obey import Refused, decide
@@ -36,6 +34,7 @@ from keng_loudspeaker.proving.reports import VERSION, Clockwork, Evidence, Order
 from keng_loudspeaker.settings import LoudspeakerSettings
 from keng_loudspeaker.sounding.cache import Cache
 from keng_loudspeaker.sounding.media import Media
+from keng_loudspeaker.sounding.speech import Voice
 from keng_runtime import mqtt
 from keng_runtime.clock import new_boot_id, now_ms
 from keng_runtime.credentials import Credentials
@@ -91,7 +90,7 @@ async def main(settings: LoudspeakerSettings, stop: asyncio.Event) -> None:
             stage=Stage(me, settings.device, run, latency_ms=settings.latency_ms, volume=settings.volume),
             media=Media(
                 cache,
-                settings.words_per_minute,
+                Voice(settings.words_per_minute, settings.piper_voice, settings.recorded_words),
                 lufs=settings.loudness_lufs,
                 ca=credentials.folder / "ca.crt",
             ),
@@ -101,14 +100,10 @@ async def main(settings: LoudspeakerSettings, stop: asyncio.Event) -> None:
             board=board,
             hours=Hours(volumes=volumes(settings.volumes)),
         )
-            state=settings.state,
         notify("READY=1")
         try:
             # The node leaves first and the device after it, so that what is cut is told as cut, with its level.
-            jobs = [node.stage.run(), courier.run(), board.keep(), node.listen(), node.leave_when(stop)]
-            jobs.append(node.keeper.keep(node.jobs))
-            if settings.button:
-                jobs.append(button.watch(Path(settings.button), settings.button_hold_s, node.button_held))
+            jobs = (node.stage.run(), courier.run(), board.keep(), node.listen(), node.leave_when(stop))
             await until(asyncio.Event(), *jobs)
         finally:
             await node.close()
@@ -158,21 +153,10 @@ class Node:
     board: StatusBoard
     hours: Hours
 
-    state: Path
     def __post_init__(self) -> None:
         self._trust = self.link.credentials.trust()
         self.jobs = Jobs(self.stage, self.media, self.evidence, self.memory, lambda: self.hours, self._show)
         self._tell_refusals = Allowance(TOLD_AT_ONCE, TOLD_EVERY_S)
-        self.keeper = Keeper(
-            self._trust,
-            self.state,
-            self.me.commune,
-            self.me.node,
-            clock=self.clock,
-            evidence=self.evidence,
-            media=self.media,
-            hours=lambda: self.hours,
-        )
         self._leaving = False
         self._background: set[asyncio.Task[None]] = set()
         self.stage.changed = self._show
@@ -186,7 +170,6 @@ class Node:
         self._subscribe(Topic(self.me.commune, Kind.SPEAKER, self.me.node, Channel.COMMAND))
         self._subscribe(Topic(self.me.commune, Kind.SPEAKER, self.me.node, Channel.PLAYBACK_RECEIPT))
         self._follow(self.registry.current)
-        self._subscribe(Topic(self.me.commune, Kind.SPEAKER, self.me.node, Channel.PROGRAMME))
         async for message in self.link.messages():
             if self._leaving:
                 return  # not acknowledged: the broker keeps it for our next run
@@ -204,9 +187,6 @@ class Node:
         elif topic.channel is Channel.PLAYBACK_RECEIPT:
             self.courier.receipted(message.payload)
         elif topic.kind is Kind.SPEAKER or topic.id in self.me.zones:
-        elif topic.channel is Channel.PROGRAMME:
-            if message.payload:
-                self.keeper.offer(message.payload)
             self._command(message.payload)
 
     def _connected(self) -> None:
@@ -296,18 +276,6 @@ class Node:
         self.evidence.prepared(command, failed)
 
     def _show(self) -> None:
-    def button_held(self) -> None:
-        """The button at the loudspeaker: start the emergency set, or end it."""
-        came_s, playing = time.monotonic(), self.jobs.playing
-        if playing.startswith(BUTTON):
-            log.warning("the button ends %s", playing)
-            self.evidence.stop_accepted(playing, "button")
-            self.jobs.stop(playing, came_s, self.jobs.keep_ended)
-            return
-        log.warning("the button starts the emergency set")
-        play = button_play(self.keeper.emergency, self.registry.current, now_ms())
-        self.jobs.play(Order(play, "button", came_s), self.jobs.keep_ended)
-
         self.board.set(
             device=self.stage.device,
             playing=self.jobs.playing,
@@ -335,7 +303,6 @@ class Node:
         self.courier.close()
         self.memory.close()
 
-        self.keeper.close()
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._background.add(task)

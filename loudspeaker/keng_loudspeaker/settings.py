@@ -39,6 +39,12 @@ class LoudspeakerSettings(ServiceSettings):
         description="loudness that texts and files are brought to, in LUFS (EBU R 128); sirens are as loud as they are",
     )
     words_per_minute: int = Field(150, ge=80, le=300, description="how fast texts are spoken")
+    piper_voice: Path | None = Field(
+        None, description="a Vietnamese voice of Piper (an .onnx file) for texts, where the program piper is installed"
+    )
+    recorded_words: Path | None = Field(
+        None, description="folder of recorded words with its clips.tsv: a text whose words are all there is said by them"
+    )
     clock: Literal["kernel", "trusted"] = Field(
         "kernel",
         description="whether commands are checked for their time: 'kernel' while the kernel says that NTP keeps this "
@@ -55,11 +61,5 @@ class LoudspeakerSettings(ServiceSettings):
     @field_validator("volumes")
     @classmethod
     def _times_and_volumes(cls, rows: list[str]) -> list[str]:
-    button: str = Field(
-        "",
-        description="input device whose key, held, starts the emergency set without any network, and ends it: a GPIO "
-        "line as gpio-key gives it, a key switch (/dev/input/by-path/…-event); empty for none",
-    )
-    button_hold_s: float = Field(2.0, ge=0.2, le=30, description="for how long it must be held, in seconds")
         volumes(rows)
         return rows

@@ -14,6 +14,7 @@ from keng_loudspeaker.playing.stage import Open, Stage
 from keng_loudspeaker.proving.meter import Hearing
 from keng_loudspeaker.sounding.cache import Cache
 from keng_loudspeaker.sounding.media import Clip, Media
+from keng_loudspeaker.sounding.speech import Voice
 
 
 @contextlib.asynccontextmanager
@@ -47,4 +48,4 @@ class Told:
 def siren(pattern: Siren, folder: Path) -> Callable[[], Coroutine[Any, Any, Clip]]:
     cache = Cache(folder / "kept", folder / "spare", 1 << 30)
     cache.prepare()
-    return lambda: Media(cache, 150).clip(pattern)
+    return lambda: Media(cache, Voice()).clip(pattern)

@@ -20,6 +20,7 @@ from keng_loudspeaker.sounding import fetch
 from keng_loudspeaker.sounding.cache import Cache
 from keng_loudspeaker.sounding.loudness import measured
 from keng_loudspeaker.sounding.media import Media, Unplayable
+from keng_loudspeaker.sounding.speech import Voice
 from tests.loudspeaker.stage_support import Told, running
 from tests.support.broker import credentials
 from tests.support.https import HttpsServer, breaks_after, says, sends
@@ -64,12 +65,12 @@ def cache(tmp_path: Path) -> Cache:
 async def test_a_file_is_fetched_once_and_then_played_from_disk_with_the_link_down(
     server: HttpsServer, cache: Cache
 ) -> None:
-    item, media = media_item(server), Media(cache, 150, ca=CA)
+    item, media = media_item(server), Media(cache, Voice(), ca=CA)
     first = await media.clip(item)
     assert first.path.read_bytes() == SONG and math.isclose(first.seconds, 2.0, abs_tol=0.05)
     server.stop()
     assert (await media.clip(item)).path == first.path
-    after_restart = Media(cache, 150, ca=CA)
+    after_restart = Media(cache, Voice(), ca=CA)
     assert (await after_restart.clip(item)).path == first.path
     assert len(server.requests) == 1
 
@@ -77,7 +78,7 @@ async def test_a_file_is_fetched_once_and_then_played_from_disk_with_the_link_do
 async def test_a_link_that_breaks_is_tried_again_and_goes_on_where_it_was(server: HttpsServer, cache: Cache) -> None:
     item = media_item(server)
     server.answers = [breaks_after(SONG, 50_000), says(503)]
-    assert (await Media(cache, 150, ca=CA).clip(item)).path.read_bytes() == SONG
+    assert (await Media(cache, Voice(), ca=CA).clip(item)).path.read_bytes() == SONG
     assert [wanted for _, wanted in server.requests] == ["", "bytes=50000-", "bytes=50000-"]
 
 
@@ -85,7 +86,7 @@ async def test_what_came_before_a_restart_is_not_fetched_again(server: HttpsServ
     item = media_item(server)
     cache.parts(f"media-{item.sha256}")[0].write_bytes(SONG[:1000])
     cache.prepare()
-    assert (await Media(cache, 150, ca=CA).clip(item)).path.read_bytes() == SONG
+    assert (await Media(cache, Voice(), ca=CA).clip(item)).path.read_bytes() == SONG
     assert server.requests == [("/tin.wav", "bytes=1000-")]
 
 
@@ -94,12 +95,12 @@ async def test_a_part_of_something_else_is_thrown_away_and_a_server_without_rang
 ) -> None:
     item = media_item(server)
     cache.parts(f"media-{item.sha256}")[0].write_bytes(b"of another file")
-    assert (await Media(cache, 150, ca=CA).clip(item)).path.read_bytes() == SONG
+    assert (await Media(cache, Voice(), ca=CA).clip(item)).path.read_bytes() == SONG
     cache2 = Cache(cache.places("x")[0].parent / "b", cache.places("x")[0].parent / "c", 1 << 20)
     cache2.prepare()
     cache2.parts(f"media-{item.sha256}")[0].write_bytes(SONG[:1000])
     server.answers = [sends(SONG)]
-    assert (await Media(cache2, 150, ca=CA).clip(item)).path.read_bytes() == SONG
+    assert (await Media(cache2, Voice(), ca=CA).clip(item)).path.read_bytes() == SONG
 
 
 @pytest.mark.parametrize(
@@ -119,7 +120,7 @@ async def test_what_is_not_what_was_signed_is_refused_and_not_kept(
     item = media_item(server)
     server.files["/tin.wav"] = content
     with pytest.raises(Unplayable, match=reason):
-        await Media(cache, 150, ca=CA).clip(item)
+        await Media(cache, Voice(), ca=CA).clip(item)
     assert cache.find(f"media-{item.sha256}", lambda _: True) is None
 
 
@@ -130,11 +131,11 @@ async def test_a_server_that_has_it_not_is_asked_once_and_one_that_is_not_there_
     item = media_item(server)
     server.files.clear()
     with pytest.raises(Unplayable, match="404"):
-        await Media(cache, 150, ca=CA).clip(item)
+        await Media(cache, Voice(), ca=CA).clip(item)
     assert len(server.requests) == 1
     server.stop()
     with pytest.raises(Unplayable, match="fetch-failed"):
-        await Media(cache, 150, ca=CA).clip(item)
+        await Media(cache, Voice(), ca=CA).clip(item)
 
 
 async def test_a_redirection_away_from_https_is_not_followed(
@@ -144,7 +145,7 @@ async def test_a_redirection_away_from_https_is_not_followed(
     item = media_item(server)
     server.answers = [says(302, Location="http://localhost:1/tin.wav")] * 50
     with pytest.raises(Unplayable, match="fetch-failed"):
-        await Media(cache, 150, ca=CA).clip(item)
+        await Media(cache, Voice(), ca=CA).clip(item)
 
 
 async def test_a_server_that_no_authority_vouches_for_is_not_believed(
@@ -152,19 +153,19 @@ async def test_a_server_that_no_authority_vouches_for_is_not_believed(
 ) -> None:
     monkeypatch.setattr(fetch, "PATIENCE_S", 0.1)
     with pytest.raises(Unplayable, match=r"fetch-failed.*certificate"):
-        await Media(cache, 150).clip(media_item(server))
+        await Media(cache, Voice()).clip(media_item(server))
 
 
 async def test_a_file_that_rotted_on_disk_is_fetched_again(server: HttpsServer, cache: Cache) -> None:
     item = media_item(server)
-    path = (await Media(cache, 150, ca=CA).clip(item)).path
+    path = (await Media(cache, Voice(), ca=CA).clip(item)).path
     path.write_bytes(b"?" * len(SONG))
-    assert (await Media(cache, 150, ca=CA).clip(item)).path.read_bytes() == SONG
+    assert (await Media(cache, Voice(), ca=CA).clip(item)).path.read_bytes() == SONG
 
 
 async def test_a_file_that_is_no_sound_says_so(server: HttpsServer, cache: Cache) -> None:
     with pytest.raises(Unplayable, match="no-sound"):
-        await Media(cache, 150, ca=CA).clip(media_item(server, b"<html>" * 50, "/anh.html"))
+        await Media(cache, Voice(), ca=CA).clip(media_item(server, b"<html>" * 50, "/anh.html"))
 
 
 async def test_the_emergency_set_stays_whatever_else_needs_room_and_over_a_restart(
@@ -172,18 +173,18 @@ async def test_the_emergency_set_stays_whatever_else_needs_room_and_over_a_resta
 ) -> None:
     vital = media_item(server, tone(4.0, 0.1, 500), "/khan-cap.wav")
     others = [media_item(server, tone(4.0, 0.1, hz), f"/{hz}.wav") for hz in (600, 700, 800, 900)]
-    media = Media(cache, 150, ca=CA)
+    media = Media(cache, Voice(), ca=CA)
     assert await media.prepare("emergency", [vital]) == []
     os.utime((await media.clip(vital)).path, (1, 1))  # the least used of all
     again = Cache(cache.places("x")[0].parent, cache.places("x")[1].parent, 1 << 20)
     again.prepare()
     for item in others:
-        await Media(again, 150, ca=CA).clip(item)
+        await Media(again, Voice(), ca=CA).clip(item)
     kept = [file.name for file in cache.places("x")[0].parent.glob("media-*") if not file.name.endswith(".json")]
     assert f"media-{vital.sha256}" in kept and len(kept) == 2
     assert sum(file.stat().st_size for file in cache.places("x")[0].parent.iterdir()) <= 1 << 20
-    assert await Media(again, 150, ca=CA).prepare("emergency", []) == []
-    await Media(again, 150, ca=CA).clip(others[0])
+    assert await Media(again, Voice(), ca=CA).prepare("emergency", []) == []
+    await Media(again, Voice(), ca=CA).clip(others[0])
     assert again.find(f"media-{vital.sha256}", lambda _: True) is None
 
 
@@ -191,7 +192,7 @@ async def test_an_emergency_set_that_takes_more_than_half_of_the_cache_is_refuse
     server: HttpsServer, cache: Cache
 ) -> None:
     large = commands.Media(url=server.url + "/x", sha256="0" * 64, size=700_000)
-    assert "no-room" in (await Media(cache, 150, ca=CA).prepare("emergency", [large]))[0]
+    assert "no-room" in (await Media(cache, Voice(), ca=CA).prepare("emergency", [large]))[0]
     assert not server.requests
 
 
@@ -202,7 +203,7 @@ async def test_loud_and_soft_files_leave_the_loudspeaker_equally_loud(
     cache = Cache(folder / "kept", folder / "spare", 1 << 24)
     cache.prepare()
     item = media_item(server, tone(4.0, peak), f"/{peak}.wav")
-    media = Media(cache, 150, lufs=-20.0, ca=CA)
+    media = Media(cache, Voice(), lufs=-20.0, ca=CA)
     async with running("loa", "null", folder) as (stage, _):
         told = Told()
         recorded = bytearray()

@@ -15,6 +15,7 @@ from keng_contracts.playback import What
 from keng_loudspeaker.playing.performance import Manner, Performance, Place
 from keng_loudspeaker.sounding.cache import Cache
 from keng_loudspeaker.sounding.media import Media
+from keng_loudspeaker.sounding.speech import Voice
 from tests.loudspeaker.stage_support import Told, running, siren
 from tests.support.processes import until
 
@@ -42,7 +43,9 @@ async def test_a_gong_comes_first_and_is_no_step(folder: Path) -> None:
     async with running("loa", "null", folder) as (stage, open_):
         told = Told()
         with open_.ears.meter.hearing(time.monotonic()) as heard:
-            assert await Performance([siren(BEEP, folder)], stage, told, Manner(gong=Media(cache, 150).gong)).start()
+            assert await Performance(
+                [siren(BEEP, folder)], stage, told, Manner(gong=Media(cache, Voice()).gong)
+            ).start()
     assert told.whats == [What.STARTED, What.FINISHED]
     started = told.steps[0][2]
     assert heard.first_s is not None and started is not None and started.first_s is not None

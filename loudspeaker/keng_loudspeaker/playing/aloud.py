@@ -18,9 +18,9 @@ from keng_loudspeaker.playing.performance import Performance
 from keng_loudspeaker.playing.player import PlayerFailed
 from keng_loudspeaker.playing.stage import Stage
 from keng_loudspeaker.proving.meter import Hearing
-from keng_loudspeaker.settings import LoudspeakerSettings
 from keng_loudspeaker.sounding.cache import Cache
 from keng_loudspeaker.sounding.media import Clip, Media, Unplayable
+from keng_loudspeaker.sounding.speech import Voice
 
 Maker = Callable[[Path], Coroutine[Any, Any, Clip]]
 
@@ -31,7 +31,7 @@ def spoken(speech: Speech) -> Maker:
     async def make(folder: Path) -> Clip:
         cache = Cache(folder / "sounds", folder / "spare", 1 << 30)
         cache.prepare()
-        return await Media(cache, LoudspeakerSettings.model_fields["words_per_minute"].default).clip(speech)
+        return await Media(cache, Voice()).clip(speech)
 
     return make
 

@@ -30,7 +30,9 @@ PACKAGES = {
 
 def missing(program: str) -> Problem:
     """The Problem of a program that is not installed."""
-    return Problem("is not installed", where=program, todo=f"apt-get install {PACKAGES[program]}")
+    package = PACKAGES.get(program)
+    todo = f"apt-get install {package}" if package else f"install {program}, or take it out of the settings"
+    return Problem("is not installed", where=program, todo=todo)
 
 
 async def start(

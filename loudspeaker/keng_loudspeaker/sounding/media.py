@@ -11,9 +11,10 @@ from pathlib import Path
 
 from keng_contracts import commands
 from keng_contracts.commands import Item, Siren, Speech
-from keng_loudspeaker.sounding import gong, loudness, siren, speech
+from keng_loudspeaker.sounding import gong, loudness, siren
 from keng_loudspeaker.sounding.cache import Cache, named, seconds
 from keng_loudspeaker.sounding.fetch import NoRoom, Unfetched, authorities, digest, fetch
+from keng_loudspeaker.sounding.speech import Unspeakable, Voice
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +40,9 @@ class Media:
     ``ca`` is the commune's authority, for servers that media are fetched from.
     """
 
-    def __init__(self, cache: Cache, words_per_minute: int, *, lufs: float = -16.0, ca: Path | None = None) -> None:
+    def __init__(self, cache: Cache, voice: Voice, *, lufs: float = -16.0, ca: Path | None = None) -> None:
         self._cache = cache
-        self._speed = words_per_minute
+        self._voice = voice
         self._lufs = lufs
         self._ca = ca
         self._whole: set[Path] = set()  # files whose hash was found right in this run
@@ -114,8 +115,8 @@ class Media:
 
     async def _speech(self, item: Speech) -> Path:
         try:
-            return await self._made(self._name(item), lambda to: speech.write(item, self._speed, to))
-        except speech.Unspeakable as error:
+            return await self._made(self._name(item), lambda to: self._voice.write(item, to))
+        except Unspeakable as error:
             raise Unplayable(f"unspeakable: {error}") from None
 
     async def _file(self, item: commands.Media) -> Path:
@@ -154,7 +155,7 @@ class Media:
         if isinstance(item, Siren):
             return named("siren", siren.key(item))
         if isinstance(item, Speech):
-            return named("speech", speech.key(item, self._speed))
+            return named("speech", self._voice.key(item))
         return f"media-{item.sha256}"
 
     async def _measure_later(self, path: Path) -> None:
