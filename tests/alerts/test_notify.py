@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,11 @@ from keng_contracts.topics import Channel, Kind, Topic
 from keng_runtime.clock import now_ms
 from keng_runtime.mqtt import Link
 from keng_runtime.settings import sample_toml
+from tests.support import processes
 from tests.support.broker import COMMUNE, RunningBroker
 from tests.support.console import alert, say_alert
 from tests.support.gateways import MailServer, WebHook, web_hook
-from tests.support.processes import Process, until
+from tests.support.processes import Process
 from tests.support.registry import sample, signed
 from tests.support.services import command, settings, start_alerts
 from tests.support.telemetry import edge, retain_registry
@@ -32,6 +34,8 @@ from tests.support.telemetry import edge, retain_registry
 ROOT = Path(__file__).parents[2]
 STATUS = str(Topic(COMMUNE, Kind.NOTIFY, "notify", Channel.STATUS))
 SECRET = "h1dden-t0ken"
+#: Every message starts a process that loads Apprise, on a machine that others may be using.
+until = partial(processes.until, within=60.0)
 
 
 @pytest.fixture
@@ -54,7 +58,7 @@ class Post:
         fields = {
             "gather_s": 0.3,
             "pause_s": 0.0,
-            "send_timeout_s": 3.0,
+            "send_timeout_s": 30.0,
             "after_min": (0, 0.03, 5),
             "repeats": 0,
             **changes,
@@ -149,12 +153,11 @@ async def test_a_gateway_that_refuses_and_one_that_hangs_are_told_in_the_status_
         with post.start() as process:
             process.says("listening")
             await say_alert(broker, alert(2, now_ms(), headline="Báo động 2"))
-            said = await status(broker, lambda s: len(s.problems) == 2, within=30)
+            wanted = ["huyen: the gateway gave no answer in time", "truc-ban: the gateway answered 503"]
+            said = await status(broker, lambda s: [p.partition(" (")[0] for p in s.problems] == wanted, within=90)
             assert said.waiting == 2 and said.oldest_ms is not None
-            assert said.problems[0].startswith("huyen: the gateway gave no answer in time")
-            assert said.problems[1].startswith("truc-ban: the gateway answered 503")
             hook.status = 200
-            await until(lambda: hook.titles() == ["Báo động 2"], within=30, what="it is sent at last")
+            await until(lambda: hook.titles() == ["Báo động 2"], within=60, what="it is sent at last")
             await status(broker, lambda s: s.waiting == 1)
             assert process.stop() == 0
         assert (await status(broker, lambda s: s.state == "offline")).waiting == 1
@@ -166,7 +169,7 @@ async def test_a_kill_while_a_message_is_on_its_way_tells_nobody_twice_and_forge
     broker: RunningBroker, tmp_path: Path, hook: WebHook
 ) -> None:
     addresses = {"truc-ban": hook.url("truc-ban"), "huyen": hook.url("huyen")}
-    post = Post(broker, tmp_path, addresses, after_min=(0, 5), send_timeout_s=10.0)
+    post = Post(broker, tmp_path, addresses, after_min=(0, 5))
     hook.hold.clear()
     with post.start() as process:
         process.says("listening")

@@ -33,8 +33,9 @@ log = logging.getLogger(__name__)
 #: Alerts wait at the broker for this long while we are away.
 SESSION_S = 24 * 3600
 TURN_S, STATUS_S, FORGET_S = 0.5, 30.0, 3600.0
-#: After a start nobody is told of what may be over by now: retained alerts come first, if the broker can be reached.
-SETTLE_S, SETTLE_AT_MOST_S = 2.0, 60.0
+#: After a start nobody is told of what may be over by now: what the broker keeps for us comes first, and has come once
+#: nothing came for the first time. Without a broker what was known holds after the second.
+SETTLE_S, SETTLE_AT_MOST_S = 1.0, 60.0
 #: Children at once, and how long after a child's own end its delivery counts as lost.
 CHILDREN, MARGIN_S = 4, 10.0
 #: How long a disk that takes nothing is left in peace.
@@ -97,6 +98,8 @@ class Notifier:
         self._children: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         self._trouble = ""
+        self._subscribed = asyncio.Event()
+        self._coming = True
         self._unreadable: set[str] = set()
         self._dirty = True  # what is kept in memory of the outbox is older than it
         self._opens: list[Open] = []
@@ -109,9 +112,11 @@ class Notifier:
         """Take alerts; each is acknowledged once what it means is on disk."""
         await self._link.subscribe(pattern(Kind.REGISTRY, commune=self._settings.commune))
         await self._link.subscribe(pattern(Kind.ALERT, commune=self._settings.commune))
+        self._subscribed.set()
         log.info("listening")
         while True:
             batch = await self._link.batch(100)
+            self._coming = True
             for message in batch:
                 await self._keep(message)
             for message in batch:
@@ -180,8 +185,10 @@ class Notifier:
     async def _settle(self) -> None:
         try:
             async with asyncio.timeout(SETTLE_AT_MOST_S):
-                await self._link.wait_connected()
-                await asyncio.sleep(SETTLE_S)
+                await self._subscribed.wait()
+                while self._coming:
+                    self._coming = False
+                    await asyncio.sleep(SETTLE_S)
         except TimeoutError:
             log.warning("no broker: going on with what was known; whoever has acknowledged since may be told again")
 
