@@ -23,6 +23,8 @@ from keng_contracts.errors import Problem
 from keng_contracts.registry import Registry
 from keng_contracts.status import SpeakerStatus
 from keng_contracts.topics import BadTopic, Channel, Kind, Topic, is_slug
+from keng_loudspeaker.alone import button
+from keng_loudspeaker.alone.keeper import BUTTON, Keeper, button_play
 from keng_loudspeaker.hours import Hours, volumes
 from keng_loudspeaker.obeying.memory import Memory
 from keng_loudspeaker.obeying.obey import Refused, decide
@@ -99,11 +101,15 @@ async def main(settings: LoudspeakerSettings, stop: asyncio.Event) -> None:
             evidence=Evidence(boot, clock, courier),
             board=board,
             hours=Hours(volumes=volumes(settings.volumes)),
+            state=settings.state,
         )
         notify("READY=1")
         try:
             # The node leaves first and the device after it, so that what is cut is told as cut, with its level.
-            jobs = (node.stage.run(), courier.run(), board.keep(), node.listen(), node.leave_when(stop))
+            jobs = [node.stage.run(), courier.run(), board.keep(), node.listen(), node.leave_when(stop)]
+            jobs.append(node.keeper.keep(node.jobs))
+            if settings.button:
+                jobs.append(button.watch(Path(settings.button), settings.button_hold_s, node.button_held))
             await until(asyncio.Event(), *jobs)
         finally:
             await node.close()
@@ -152,10 +158,21 @@ class Node:
     evidence: Evidence
     board: StatusBoard
     hours: Hours
+    state: Path
 
     def __post_init__(self) -> None:
         self._trust = self.link.credentials.trust()
         self.jobs = Jobs(self.stage, self.media, self.evidence, self.memory, lambda: self.hours, self._show)
+        self.keeper = Keeper(
+            self._trust,
+            self.state,
+            self.me.commune,
+            self.me.node,
+            clock=self.clock,
+            evidence=self.evidence,
+            media=self.media,
+            hours=lambda: self.hours,
+        )
         self._tell_refusals = Allowance(TOLD_AT_ONCE, TOLD_EVERY_S)
         self._leaving = False
         self._background: set[asyncio.Task[None]] = set()
@@ -169,6 +186,7 @@ class Node:
         self._subscribe(Topic(self.me.commune, Kind.REGISTRY))
         self._subscribe(Topic(self.me.commune, Kind.SPEAKER, self.me.node, Channel.COMMAND))
         self._subscribe(Topic(self.me.commune, Kind.SPEAKER, self.me.node, Channel.PLAYBACK_RECEIPT))
+        self._subscribe(Topic(self.me.commune, Kind.SPEAKER, self.me.node, Channel.PROGRAMME))
         self._follow(self.registry.current)
         async for message in self.link.messages():
             if self._leaving:
@@ -186,6 +204,9 @@ class Node:
                 self._follow(self.registry.current)
         elif topic.channel is Channel.PLAYBACK_RECEIPT:
             self.courier.receipted(message.payload)
+        elif topic.channel is Channel.PROGRAMME:
+            if message.payload:
+                self.keeper.offer(message.payload)
         elif topic.kind is Kind.SPEAKER or topic.id in self.me.zones:
             self._command(message.payload)
 
@@ -275,6 +296,18 @@ class Node:
             log.error("a sound can't be made ready: %s", reason)
         self.evidence.prepared(command, failed)
 
+    def button_held(self) -> None:
+        """The button at the loudspeaker: start the emergency set, or end it."""
+        came_s, playing = time.monotonic(), self.jobs.playing
+        if playing.startswith(BUTTON):
+            log.warning("the button ends %s", playing)
+            self.evidence.stop_accepted(playing, "button")
+            self.jobs.stop(playing, came_s, self.jobs.keep_ended)
+            return
+        log.warning("the button starts the emergency set")
+        play = button_play(self.keeper.emergency, self.registry.current, now_ms())
+        self.jobs.play(Order(play, "button", came_s), self.jobs.keep_ended)
+
     def _show(self) -> None:
         self.board.set(
             device=self.stage.device,
@@ -302,6 +335,7 @@ class Node:
         await self.board.offline()
         self.courier.close()
         self.memory.close()
+        self.keeper.close()
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

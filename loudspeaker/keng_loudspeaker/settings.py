@@ -43,7 +43,8 @@ class LoudspeakerSettings(ServiceSettings):
         None, description="a Vietnamese voice of Piper (an .onnx file) for texts, where the program piper is installed"
     )
     recorded_words: Path | None = Field(
-        None, description="folder of recorded words with its clips.tsv: a text whose words are all there is said by them"
+        None,
+        description="folder of recorded words with its clips.tsv: a text whose words are all there is said by them",
     )
     clock: Literal["kernel", "trusted"] = Field(
         "kernel",
@@ -54,6 +55,12 @@ class LoudspeakerSettings(ServiceSettings):
     evidence_events: int = Field(
         20_000, ge=100, description="playback events kept at most until the console has receipted them"
     )
+    button: str = Field(
+        "",
+        description="input device whose key, held, starts the emergency set without any network, and ends it: a GPIO "
+        "line as gpio-key gives it, a key switch (/dev/input/by-path/…-event); empty for none",
+    )
+    button_hold_s: float = Field(2.0, ge=0.2, le=30, description="for how long it must be held, in seconds")
     latency_ms: int = Field(
         20, ge=5, le=500, description="latency asked of the sound server; more if a weak machine stutters"
     )

@@ -143,12 +143,12 @@ class Village:
 class RunningNode:
     """A node as an operator runs it."""
 
-    def __init__(self, broker: RunningBroker, credentials: Path | None = None) -> None:
+    def __init__(self, broker: RunningBroker, credentials: Path | None = None, more: str = "") -> None:
         self.state = Path(tempfile.mkdtemp(prefix="keng-loa-"))
         settings = broker.settings(NODE)
         self.file = self.state / "loudspeaker.toml"
         self.file.write_text(
-            f'commune = "{COMMUNE}"\nstate = "{self.state}"\ndevice = "null"\nclock = "trusted"\n'
+            f'commune = "{COMMUNE}"\nstate = "{self.state}"\ndevice = "null"\nclock = "trusted"\n{more}'
             f'[broker]\nhost = "{settings.host}"\nport = {settings.port}\n'
             f'credentials = "{credentials or settings.credentials}"\n'
         )

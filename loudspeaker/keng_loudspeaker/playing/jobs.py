@@ -55,6 +55,15 @@ class Jobs:
         """The job that sounds, empty if none does."""
         return self._playlist.playing.play if self._playlist.playing else ""
 
+    @property
+    def ended(self) -> frozenset[str]:
+        """Names of jobs that have ended, as far as they are remembered."""
+        return frozenset(self._memory.ended())
+
+    def keep_ended(self, plays: list[str]) -> None:
+        """Remember jobs that are over by a decision that came with no command."""
+        self._memory.end(plays)
+
     def play(self, order: Order, remember: Remember) -> None:
         """Play it now, later, or not: evidence says which."""
         play = order.play
@@ -98,7 +107,8 @@ class Jobs:
         for effect in effects:
             match effect:
                 case Start(play):
-                    if self._hours().may_sound(self._orders[play].play, now_ms() / 1000):
+                    ordered = self._orders[play].play  # one that begins at five is handed over before
+                    if self._hours().may_sound(ordered, max(now_ms(), ordered.start_ms or 0) / 1000):
                         self._start(self._orders[play])
                     else:  # it came by day, and its turn is in the night
                         self._places.pop(play, None)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from prometheus_client import Counter, Histogram
 
-from keng_contracts.commands import Play, Prepare, Refusal
+from keng_contracts.commands import Play, Prepare, Priority, Refusal
 from keng_contracts.playback import PlaybackEvent, What
 from keng_contracts.status import SpeakerStatus
 from keng_contracts.telemetry import Clock
@@ -39,11 +39,14 @@ STATUS_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A job that was accepted: what to play, whose command it was, and when it came (monotonic seconds)."""
+    """A job that was accepted: what to play, whose command it was, and when it came (monotonic seconds). ``due_ms`` is
+    when it should begin, if that was known before; ``note`` is what there is to say of it when it is accepted."""
 
     play: Play
     command: str
     came_s: float
+    due_ms: int | None = None
+    note: str = ""
 
 
 class Clockwork:
@@ -51,6 +54,9 @@ class Clockwork:
 
     def __init__(self, trusted: bool) -> None:
         self._trusted = trusted
+
+    def trusted(self) -> bool:
+        return self.state() is not Clock.UNKNOWN
 
     def state(self) -> Clock:
         state = clock_state()
@@ -71,7 +77,22 @@ class Evidence:
         return self._clock.state()
 
     def accepted(self, order: Order, reason: str) -> None:
-        self._of(order, What.ACCEPTED, reason=reason)
+        self._of(order, What.ACCEPTED, reason=reason or order.note)
+
+    def programme(self, name: str, occurrences: int) -> None:
+        """A programme was taken."""
+        self._say(What.ACCEPTED, kind="programme", command=name, reason=f"{occurrences} occurrences")
+
+    def programme_refused(self, refusal: Refusal, detail: str) -> None:
+        self._say(What.REFUSED, kind="programme", reason=f"{refusal.value}: {detail}"[:300])
+
+    def skipped(self, play: str, name: str, priority: Priority, reason: str, due_ms: int) -> None:
+        """An occurrence of the programme that is not played."""
+        self._say(What.SKIPPED, play=play, command=name, priority=priority, reason=reason, due_ms=due_ms)
+
+    def broken_off(self, play: str) -> None:
+        """An occurrence that had begun when the node, or its power, went."""
+        self._say(What.CUT, play=play, reason="broken-off: the node ended before it had")
 
     def stop_accepted(self, play: str, command: str) -> None:
         self._say(What.ACCEPTED, play=play, command=command, reason="stop")
@@ -114,7 +135,7 @@ class Evidence:
         first_s = hearing.first_s if hearing is not None else None
         started = what is What.STARTED
         level = None if hearing is None else hearing.onset_dbfs if started else hearing.level_dbfs
-        due_ms = order.play.start_ms if started and item == 0 else None
+        due_ms = (order.due_ms or order.play.start_ms) if started and item == 0 else None
         if started and item == 0 and first_s is not None and due_ms is None:
             START.observe(max(0.0, first_s - order.came_s))
         told = "" if hearing is None or level is None else f", {hearing.sounded_s:.1f} s of sound at {level} dBFS"
