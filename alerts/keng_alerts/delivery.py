@@ -102,6 +102,8 @@ def event_of(event: PlaybackEvent) -> Event | None:
             return None if event.reason == Refusal.REPLAYED else Event.REFUSED
         case What.SILENT | What.FAILED | What.CUT:
             return Event.BROKEN
+        case What.SKIPPED:
+            return None  # an occurrence of the programme: no order of ours
 
 
 def take(track: Track, event: Event) -> Track:

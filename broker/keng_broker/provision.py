@@ -60,7 +60,7 @@ MAY = {
     "alerts": frozenset({"play", "stop"}),
     "console": frozenset(
         {
-            *("play", "stop", "prepare", "registry"),
+            *("play", "stop", "prepare", "programme", "registry"),
             *("edge-identify", "edge-reload", "edge-interval", "edge-restart"),
             *("alert-confirm", "alert-decline", "alert-acknowledge", "alert-silence", "alert-stop", "alert-correct"),
             "alert-drill",

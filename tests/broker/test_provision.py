@@ -182,7 +182,7 @@ def test_nodes_obey_the_keys_of_alerts_and_console_within_what_each_may(tmp_path
         orders = ("confirm", "decline", "acknowledge", "silence", "stop", "correct", "drill")
         to_alerts = {f"alert-{order}" for order in orders}
         may = trust.verify(console.signing_key().sign(b"x"))[1].may
-        assert may == {"play", "prepare", "registry", "stop"} | to_edges | to_alerts
+        assert may == {"play", "prepare", "programme", "registry", "stop"} | to_edges | to_alerts
 
 
 def test_communes_do_not_trust_each_other(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ class What(StrEnum):
     CUT = "cut"
     FAILED = "failed"
     FINISHED = "finished"
+    SKIPPED = "skipped"  # an occurrence of the programme that could not be played in time, or at this hour
 
 
 class PlaybackEvent(BaseModel):
