@@ -17,11 +17,13 @@ from keng_alerts.hazard import Transition
 from keng_alerts.response import Evidence, Next, Ordered, Response, Scene, Send
 from keng_contracts.alerts import Question, Why
 from keng_contracts.commands import Play, Stop
-from keng_contracts.playback import PlaybackEvent
+from keng_contracts.playback import PlaybackEvent, What
 from keng_contracts.registry import SirenPattern
 
 #: A drill ends by itself after so long.
 DRILL_MS = 30 * 60_000
+#: Why a loudspeaker cut what it played: it was told to stop.
+STOPPED = "stopped"
 
 
 def raised(
@@ -93,11 +95,18 @@ def heard(scene: Scene, response: Response, speaker: str, event: PlaybackEvent) 
     track, what = response.tracks.get(speaker), delivery.event_of(event)
     if track is None or what is None or event.play != track.play:
         return None
-    after = delivery.take(track, what)
-    if after is track or (track.over and what is not delivery.Event.HEARD):
-        return None  # what was stopped by a person is cut, and that is no failure
+    stopped = event.what is What.CUT and event.reason == STOPPED
+    if stopped:  # a person's doing, perhaps past us: no failure, and nothing to repeat
+        after = replace(track, over=True, silent=False)
+    elif track.over and what is not delivery.Event.HEARD:
+        return None
+    else:
+        after = delivery.take(track, what)
+    if after == track:
+        return None
     detail = {"speaker": speaker, "play": track.play, "reason": event.reason, "level_dbfs": event.level_dbfs}
-    note = scene.note(f"delivery {after.state}", heard_ms=event.at_ms, **{k: v for k, v in detail.items() if v})
+    state = STOPPED if stopped else str(after.state)
+    note = scene.note(f"delivery {state}", heard_ms=event.at_ms, **{k: v for k, v in detail.items() if v})
     return Next(replace(response, tracks={**response.tracks, speaker: after}), notes=(note,))
 
 

@@ -20,6 +20,8 @@ from keng_contracts.registry import AuthorityMode, Registry
 
 #: A commune's registry is some tens of kilobytes; what is larger is another file.
 MAX_BYTES = 1 << 20
+#: The longest siren that we know of, that of Huế above báo động 3, lasts for nearly nine minutes.
+MAX_SIREN_S = 900
 
 
 def read(path: Path) -> Registry:
@@ -80,6 +82,13 @@ def faults(registry: Registry) -> list[str]:
             for level, row in rows:
                 if sensor.range is not None and not sensor.range[0] <= row.value <= sensor.range[1]:
                     found.append(f"threshold {level} of {sensor.id}: {row.value:g} is outside the sensor's range")
+    for siren in registry.sirens:
+        once_s = siren.blasts * siren.blast_s + (siren.blasts - 1) * siren.gap_s
+        if (long_s := siren.repeats * (once_s + siren.gap_s)) > MAX_SIREN_S:
+            found.append(
+                f"siren {siren.id} sounds for {long_s / 60:.0f} minutes: the message comes after it, so at most "
+                f"{MAX_SIREN_S / 60:.0f}"
+            )
     reached = {zone for speaker in registry.speakers for zone in speaker.zones}
     for rule in registry.authority:
         if not any(t.sensor == rule.sensor and t.level == rule.level for t in registry.thresholds):

@@ -220,6 +220,13 @@ def test_an_order_is_not_repeated_once_what_it_rests_on_is_history() -> None:
     assert len(gauge.sent) == 3
 
 
+def test_a_stop_that_went_past_alerts_is_no_failure() -> None:
+    gauge = OneGauge().levels(*HIGH).evidence("loa-niem-pho", What.ACCEPTED)
+    gauge.evidence("loa-niem-pho", What.CUT, reason="stopped").wait(700)
+    assert {aud for aud, _ in gauge.sent if aud.startswith("speaker/")} == {"speaker/loa-phuoc-yen"}
+    assert set(gauge.document.silent) == {"loa-phuoc-yen"}
+
+
 def test_an_order_for_a_level_that_is_left_is_not_repeated() -> None:
     gauge = OneGauge().levels(*HIGH, *[4.3] * 46)
     sent = len(gauge.sent)

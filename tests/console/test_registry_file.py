@@ -83,6 +83,12 @@ def test_an_order_that_nobody_would_hear_is_a_mistake() -> None:
     assert "auto without zones: nobody would hear it" in mistakes(nowhere)
 
 
+def test_a_siren_without_an_end_is_a_mistake() -> None:
+    """Dallas, 2017: some fifteen cycles."""
+    long = TEXT.replace("blasts = 5", "blasts = 15")
+    assert "siren lu-tren-bd3 sounds for 26 minutes: the message comes after it, so at most 15" in mistakes(long)
+
+
 def test_who_decides_for_a_level_that_the_gauge_does_not_have_is_a_mistake() -> None:
     fourth = TEXT + '\n[[authority]]\nsensor = "phu-oc/level"\nlevel = 4\n'
     assert "authority for phu-oc/level level 4: the gauge has no threshold of that level" in mistakes(fourth)
