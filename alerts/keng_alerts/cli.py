@@ -21,6 +21,8 @@ def cli() -> None:
     \b
     Examples:
       keng alerts run --settings /etc/keng/alerts.toml
+      keng alerts list
+      keng alerts stop
     """
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from keng_alerts.authority import Circumstances, Verdict, rulings
+from keng_alerts.authority import Circumstances, Verdict, delegation_lapsed, rulings
 from keng_contracts.alerts import Silence, Why
 from keng_contracts.registry import AuthorityMode
 from tests.support.registry import sample
@@ -162,6 +162,13 @@ def test_a_delegation_that_has_expired_asks_a_person_and_says_so() -> None:
         *HIGH
     )
     assert (gauge.plays, gauge.questions) == ([], [(3, "delegation"), (2, "delegation")])
+
+
+def test_rows_whose_delegation_has_ended_are_named_when_the_registry_is_read() -> None:
+    registry = commune(level3=BY_PAPER, delegations=[*sample().delegations, DELEGATION])
+    in_2026 = 1_782_864_000_000
+    assert delegation_lapsed(registry, NOON) == []
+    assert [(row.level, row.delegation) for row in delegation_lapsed(registry, in_2026)] == [(3, "mua-lu")]
 
 
 def test_within_the_cooldown_the_next_flood_asks() -> None:
