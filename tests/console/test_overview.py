@@ -208,7 +208,9 @@ def test_only_the_most_endangered_gauges_have_a_chart() -> None:
         }
         for name in names
     ]
-    registry = sample(stations=stations, sensors=sensors, thresholds=thresholds, hazard_rules=[], authority=[])
+    registry = sample(
+        stations=stations, sensors=sensors, thresholds=thresholds, hazard_rules=[], response_rules=[], authority=[]
+    )
     live = Live()
     live.adopt(registry)
     live.broker_connected = True
