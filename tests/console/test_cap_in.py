@@ -12,9 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import xmlsec
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lxml import etree
+from signxml.algorithms import DigestAlgorithm, SignatureMethod
 
 from keng_console.cap import xml
 from keng_console.cap.judge import Bulletin, Known, Verdict, bulletin_of, judge, play_id
@@ -28,7 +33,7 @@ from keng_runtime.clock import now_ms
 from keng_runtime.mqtt import Link
 from keng_runtime.signing import TrustStore
 from tests.support.broker import RunningBroker
-from tests.support.cap import BOTH, ONE, SENDER, ZONE, bulletin, pair, signed, unsigned
+from tests.support.cap import BOTH, ONE, SENDER, ZONE, bulletin, certificate_of, pair, signed, unsigned
 from tests.support.console import RunningConsole, running_console
 from tests.support.gateways import feed_server
 from tests.support.processes import eventually
@@ -228,6 +233,14 @@ def outcome(data: bytes) -> str:
     return "believed"
 
 
+_XMLSEC = {
+    SignatureMethod.RSA_SHA1: xmlsec.Transform.RSA_SHA1,
+    SignatureMethod.RSA_SHA256: xmlsec.Transform.RSA_SHA256,
+    SignatureMethod.RSA_SHA512: xmlsec.Transform.RSA_SHA512,
+    DigestAlgorithm.SHA1: xmlsec.Transform.SHA1,
+    DigestAlgorithm.SHA256: xmlsec.Transform.SHA256,
+    DigestAlgorithm.SHA512: xmlsec.Transform.SHA512,
+}
 PROVINCE = pair()
 SIGNER = Signer("tinh", x509.load_pem_x509_certificate(PROVINCE.certificate), frozenset({SENDER}))
 GOOD = signed(bulletin("t-1", NOON), PROVINCE)
@@ -248,6 +261,35 @@ def test_a_message_with_changed_bytes_is_never_believed_for_what_was_not_signed(
     if outcome(bytes(data)) == "believed":
         signed_root, _ = verify(xml.parse(bytes(data)), [SIGNER], datetime.now(UTC))
         assert xml.read(signed_root) == xml.read(xml.parse(GOOD))
+
+
+@pytest.mark.parametrize(
+    ("method", "digest", "believed"),
+    [
+        (SignatureMethod.RSA_SHA256, DigestAlgorithm.SHA256, True),
+        (SignatureMethod.RSA_SHA512, DigestAlgorithm.SHA512, True),
+        (SignatureMethod.RSA_SHA1, DigestAlgorithm.SHA256, False),
+        (SignatureMethod.RSA_SHA256, DigestAlgorithm.SHA1, False),
+    ],
+)
+def test_rsa_is_believed_too_and_sha_1_is_not(method: SignatureMethod, digest: DigestAlgorithm, believed: bool) -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    signer = Signer("tinh", certificate_of(key), frozenset({SENDER}))
+    root = etree.fromstring(unsigned(bulletin("t-1", NOON)))
+    node = xmlsec.template.create(root, xmlsec.Transform.EXCL_C14N, _XMLSEC[method])
+    root.append(node)
+    reference = xmlsec.template.add_reference(node, _XMLSEC[digest], uri="")
+    xmlsec.template.add_transform(reference, xmlsec.Transform.ENVELOPED)
+    context = xmlsec.SignatureContext()
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    context.key = xmlsec.Key.from_memory(pem, xmlsec.KeyFormat.PEM)
+    context.sign(node)
+    data = etree.tostring(root)
+    if believed:
+        assert xml.read(verify(xml.parse(data), [signer], datetime.now(UTC))[0]).identifier == "t-1"
+    else:
+        with pytest.raises(NotTrusted):
+            verify(xml.parse(data), [signer], datetime.now(UTC))
 
 
 _NAMES = st.sampled_from(["identifier", "sender", "sent", "status", "info", "area", "polygon", "circle", "references"])

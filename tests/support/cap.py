@@ -52,12 +52,11 @@ def require_valid(document: bytes) -> Any:
     return root
 
 
-def pair(name: str = "tinh", ends_in: timedelta = timedelta(days=365)) -> SigningPair:
-    """A province's key with a certificate of its own."""
-    key = ec.generate_private_key(ec.SECP256R1())
+def certificate_of(key: Any, name: str = "tinh", ends_in: timedelta = timedelta(days=365)) -> x509.Certificate:
+    """A certificate that a key gives to itself."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
-    certificate = (
+    return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(subject)
@@ -67,6 +66,12 @@ def pair(name: str = "tinh", ends_in: timedelta = timedelta(days=365)) -> Signin
         .not_valid_after(now + ends_in)
         .sign(key, hashes.SHA256())
     )
+
+
+def pair(name: str = "tinh", ends_in: timedelta = timedelta(days=365)) -> SigningPair:
+    """A province's key with a certificate of its own."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = certificate_of(key, name, ends_in)
     return SigningPair(
         key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), certificate.public_bytes(Encoding.PEM)
     )
