@@ -148,7 +148,18 @@ def raised(
 
 
 def cleared(rule: Rule, names: Names) -> tuple[str, str]:
-    """One line about an alarm that is over."""
+    """One line about an alarm that is over. That nothing more is foretold is no all-clear: the level may be reached;
+    and what has passed a gauge upstream is still on its way."""
+    if rule.kind is RuleKind.RISE:
+        return (
+            f"Hiện không dự báo nước lên mức cao hơn tại {names.place}",
+            f"No higher level is foretold at present at {names.place}",
+        )
+    if rule.kind is RuleKind.UPSTREAM:
+        return (
+            f"Mực nước thượng nguồn tại {names.place} đã xuống dưới ngưỡng",
+            f"The level upstream at {names.place} is below its threshold",
+        )
     vi, en = title(rule, names)
     return f"Đã hết: {vi}", f"Over: {en}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from keng_alerts import health
@@ -18,6 +18,8 @@ from keng_signals.rain import Counter
 
 #: Counts go on over gaps up to this, or three intervals of a sensor that is read more rarely.
 GAP_MS, GAP_INTERVALS = 1_800_000, 3
+#: A gauge that is read more rarely than this is believed with its first forecast: with the second the level is there.
+RARE_S = 900.0
 
 
 @dataclass(slots=True)
@@ -48,6 +50,9 @@ def plan(registry: Registry) -> Iterator[Planned]:
             inputs = _inputs(thing, sensors, derived)
             interval_s = max((sensor.interval_s for sensor in inputs.values()), default=0.0)
             gap_ms = max(GAP_MS, 1000 * GAP_INTERVALS * interval_s)
+            bounds = rule.bounds(unit)
+            if rule.kind is RuleKind.RISE and rule.raise_samples is None and interval_s >= RARE_S:
+                bounds = replace(bounds, raise_samples=1)
             if rule.kind is RuleKind.AIR:
                 gap_ms = max(gap_ms, GAP_INTERVALS * HOUR_MS)
             yield Planned(
@@ -55,7 +60,7 @@ def plan(registry: Registry) -> Iterator[Planned]:
                 rule=rule,
                 thing=thing,
                 unit=rule.spec.unit(unit),
-                bounds=rule.bounds(unit),
+                bounds=bounds,
                 measure=_measure(rule, thing, inputs, derived.get(thing), registry, gap_ms),
                 series=tuple(registry.series(sensor) for sensor in inputs.values()),
                 names=names_of(thing, registry),

@@ -185,6 +185,19 @@ def test_a_level_that_is_foretold_is_told_with_its_uncertainty() -> None:
     for m in range(10, 60, 5):
         told += commune.told(commune.alarms.foretold("phu-oc/level", None, START + m * MINUTE, START + m * MINUTE))
     assert told == [("len-phu-oc-level", "cleared")]
+    # No all-clear: the level may have been reached.
+    assert commune.documents["len-phu-oc-level"].headline_en == (
+        "No higher level is foretold at present at Phú Ốc (Sông Bồ)"
+    )
+
+
+@pytest.mark.parametrize(("interval_s", "told"), [(60, False), (3600, True)])
+def test_of_an_hourly_gauge_one_forecast_is_enough(interval_s: int, told: bool) -> None:
+    commune = Commune()
+    sensors = [{**s.model_dump(), "interval_s": interval_s} for s in commune.registry.sensors]
+    alarms = Alarms(sample(rules=RULES, derived=DERIVED, sensors=sensors), commune.documents)
+    soon = Forecast(level=2, made_ms=START, expected_ms=START + HOUR, earliest_ms=START, rate_per_h=0.3)
+    assert bool(alarms.foretold("phu-oc/level", soon, START, START)) is told
 
 
 def test_a_flood_upstream_says_when_it_arrives() -> None:
@@ -197,6 +210,10 @@ def test_a_flood_upstream_says_when_it_arrives() -> None:
         "dự kiến tới Đồng Phước Yên sau khoảng 3 giờ (khoảng 06:02)"
     )
     assert alert.expected_ms == START + 2 * MINUTE + 3 * HOUR
+    for m in range(3, 40):
+        commune.reads("quang-tho/phu-oc/level", m, 3.5)
+    over = commune.documents["thuong-nguon-phu-oc-level"]
+    assert over.headline == "Mực nước thượng nguồn tại Phú Ốc (Sông Bồ) đã xuống dưới ngưỡng"
 
 
 def test_bad_air_is_told_when_its_hour_is_over() -> None:
