@@ -236,7 +236,7 @@ def test_a_damaged_outbox_is_moved_aside_and_a_new_one_begun(path: Path, what: s
     broken = {
         "text": b"this is no database\n" * 50,
         "head": b"\xff" * 100 + whole[100:],
-        "middle": whole[:8192] + b"\xff" * 8192 + whole[16384:],
+        "middle": whole[:4096] + b"\xff" * 4096 + whole[8192:],
         "zeros": bytes(len(whole)),
     }
     if what == "another database":

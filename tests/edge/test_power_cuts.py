@@ -133,6 +133,7 @@ def test_whatever_is_damaged_in_the_main_file_is_noticed_or_harmless_and_no_pack
     @settings(deadline=None, max_examples=100, phases=[Phase.explicit, Phase.reuse, Phase.generate])
     @given(damage=damages(len(main)))
     @example(damage=("cut off", len(main) - 10_619, b""))  # within a long pack, whose page is in no journal
+    @example(damage=("random", main.index(b"CREATE TABLE totals") + 11, b"\xc5\x9f\x9a\x15"))  # in SQLite's words
     def any_damage(damage: tuple[str, int, bytes]) -> None:
         how, at, instead = damage
         with tempfile.TemporaryDirectory() as folder:

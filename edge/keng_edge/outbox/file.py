@@ -18,6 +18,9 @@ SEQ = (1 << RUN) - 1
 
 #: "Keng" and the version of the schema, in the file's header.
 APPLICATION_ID = 0x4B4E6701
+#: Half of SQLite's own: a commit writes whole pages, that of a single alarm too, and a card wears by what is written.
+#: An outbox that has other pages keeps them.
+PAGE_BYTES = 2048
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS packs (id INTEGER PRIMARY KEY, readings INTEGER, first_ms INTEGER, payload BLOB);
@@ -121,6 +124,13 @@ def insert(db: sqlite3.Connection, table: str, row: Row) -> None:
     db.execute(f"INSERT INTO {table} ({COLUMNS}) VALUES (?, ?, ?, ?, ?)", row)
 
 
+def sign(db: sqlite3.Connection) -> None:
+    """Say whose file it is, before anything else is in it: a power cut right after this must not leave one that nobody
+    knows."""
+    db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
 def lay_out(db: sqlite3.Connection) -> None:
     """Make the tables, or bring those of an older agent up to date; within a transaction."""
     for statement in _SCHEMA.split(";"):
@@ -219,6 +229,8 @@ def translated() -> Iterator[None]:
         if isinstance(error, sqlite3.ProgrammingError):
             raise
         raise OutboxDamaged(str(error)) from error
+    except UnicodeDecodeError as error:  # of what SQLite found wrong, in the words of the file
+        raise OutboxDamaged("a name in it is no text") from error
 
 
 def inspect(path: Path) -> tuple[Depth, dict[str, int]]:

@@ -59,6 +59,7 @@ from keng_edge.outbox.file import (
     oldest_of,
     one,
     pragma,
+    sign,
     translated,
     used,
 )
@@ -161,9 +162,9 @@ class Outbox:
             raise OutboxDamaged("it is cut off")
         if pragma(self._db, "page_count") and pragma(self._db, "application_id") != APPLICATION_ID:
             raise OutboxDamaged("it is no outbox of this program")
-        # Before anything else is in the file: a power cut right after this must not leave one that nobody knows.
-        self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        sign(self._db)
         self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA wal_autocheckpoint = 2000")
         self._db.execute("PRAGMA journal_size_limit = 4194304")
         self._page = pragma(self._db, "page_size")
         with self._transaction(sync=True):

@@ -19,7 +19,7 @@ from typing import Any
 
 from keng_contracts.telemetry import is_series
 from keng_edge.outbox.aside import move_aside
-from keng_edge.outbox.file import APPLICATION_ID, COLUMNS, OutboxDamaged, OutboxUnavailable, Row, insert, lay_out
+from keng_edge.outbox.file import COLUMNS, OutboxDamaged, OutboxUnavailable, Row, insert, lay_out, sign
 from keng_edge.outbox.outbox import Boot, Outbox
 
 log = logging.getLogger(__name__)
@@ -57,12 +57,12 @@ def take_over(path: Path, fresh: Path) -> bool:
             contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as old,
             contextlib.closing(sqlite3.connect(fresh, isolation_level=None)) as new,
         ):
-            new.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            sign(new)
             new.execute("BEGIN")
             lay_out(new)
             packs, readings = _copy(old, new)
             new.execute("COMMIT")
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.Error, UnicodeDecodeError, OSError) as error:
         log.error(
             "what is whole in the damaged outbox can't be taken over (%s): it stays in the file that is kept", error
         )
@@ -109,7 +109,7 @@ def _rows(db: sqlite3.Connection, table: str, key: str, columns: str) -> Iterato
             chosen = ", ".join(one if one in there else "NULL" for one in columns.split(", "))
             yield from db.execute(f"SELECT {chosen} FROM {table} ORDER BY {key} {order}")
             return
-        except sqlite3.DatabaseError:
+        except (sqlite3.DatabaseError, UnicodeDecodeError):
             continue
 
 
