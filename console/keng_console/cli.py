@@ -8,6 +8,7 @@ import click
 
 from keng_console import registry_file
 from keng_console.cap.cli import cap
+from keng_console.programming import programme
 from keng_console.settings import ConsoleSettings
 from keng_console.telling import tell, told
 from keng_contracts.authority import BY_ITSELF
@@ -25,6 +26,7 @@ def cli() -> None:
       keng console check commune.toml
       keng console tell tram-phu-oc identify
       keng console told
+      keng console programme publish tuan.toml
     """
 
 
@@ -57,6 +59,7 @@ def check(file: Path) -> None:
 
 
 cli.add_command(cap)
+cli.add_command(programme)
 cli.add_command(tell)
 cli.add_command(told)
 

@@ -13,7 +13,7 @@ import os
 import pwd
 import socket
 import struct
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from keng_console.database import Database, DatabaseUnavailable
-from keng_console.talk import ANSWER, REQUEST, TOLD, Request, Tell
+from keng_console.programmer import Programmer
+from keng_console.talk import ANSWER, REQUEST, TOLD, Publish, Request, Tell
 from keng_console.teller import Teller
 from keng_contracts.errors import Problem
+from keng_contracts.registry import Registry
 from keng_runtime.settings import explain
 
 #: sockaddr_un has 108 bytes for the path and its ending NUL (unix(7)).
 MAX_PATH_BYTES = 107
-MAX_REQUEST_BYTES = 16 * 1024
+MAX_REQUEST_BYTES = 256 * 1024
 REQUEST_S = 5.0
 #: People who speak at the same time.
 MAX_TALKS = 20
@@ -77,7 +79,11 @@ def _answers(path: Path) -> bool:
 class Desk:
     """Serves the socket."""
 
-    def __init__(self, teller: Teller, database: Database) -> None:
+    def __init__(
+        self, teller: Teller, database: Database, programmer: Programmer, registry: Callable[[], Registry | None]
+    ) -> None:
+        self._programmer = programmer
+        self._registry = registry
         self._teller = teller
         self._database = database
         self._talks: set[asyncio.Task[None]] = set()
@@ -116,6 +122,9 @@ class Desk:
                 async with aclosing(self._teller.tell(request.node, request.action, by, request.wait_s)) as steps:
                     async for told in steps:
                         yield {"told": TOLD.dump_python(told, mode="json")}
+            elif isinstance(request, Publish):
+                for made in await self._programmer.publish(request.plan, self._registry(), by):
+                    yield {"programme": made.model_dump(mode="json", by_alias=True)}
             else:
                 orders, refusals = await asyncio.to_thread(self._database.orders, request.limit, request.node)
                 for told in orders:

@@ -21,6 +21,7 @@ from keng_console.live import MAX_PLAYBACK, Live
 from keng_console.overview import overview
 from keng_console.owner import Owner
 from keng_console.pages import Pages, Rendering
+from keng_console.programmer import Programmer
 from keng_console.readings import Readings
 from keng_console.settings import ConsoleSettings, require_loopback
 from keng_console.talk import NAME
@@ -53,7 +54,9 @@ class Console:
         self.owner = Owner(settings.registry_file, database, link.credentials.signing_key(), self._registry_changed)
         self.readings = Readings(settings.store, self.live, settings.chart_hours)
         self.teller = Teller(link, link.credentials.signing_key(), database, self.live, self._news.set)
-        self.desk = Desk(self.teller, database)
+        key = link.credentials.signing_key()
+        self.programmer = Programmer(settings.state / "programme.json", link, key)
+        self.desk = Desk(self.teller, database, self.programmer, lambda: self.owner.current)
         self.listener = Listener(link, self.live, database, self._news.set, self.teller.heard)
         self._pages = Pages(asset)
         self.board = Board(new_boot_id(), self._render)
@@ -102,6 +105,7 @@ class Console:
                 self.listener.keep_evidence(),
                 self.teller.keep_answers(),
                 self.desk.serve(door),
+                self.programmer.keep(lambda: self.owner.current),
                 *self.exchange.jobs(),
                 self._read_store(),
                 self._redraw(),

@@ -1,8 +1,9 @@
 """What is said over the console's socket (:mod:`keng_console.desk`).
 
-One request a connection, a JSON line: ``{"do": "tell", "node", "action", "wait_s"}`` or ``{"do": "told", "node",
-"limit"}``. The answer is JSON lines: ``{"told": …}`` at each step (or for each order kept), ``{"refusal": …}`` for one
-that answers no order of ours, ``{"problem": …}`` when it can't be done, and ``{"end": true}``.
+One request a connection, a JSON line: ``{"do": "tell", "node", "action", "wait_s"}``, ``{"do": "told", "node",
+"limit"}`` or ``{"do": "programme", "plan"}``. The answer is JSON lines: ``{"told": …}`` at each step (or for each order
+kept), ``{"refusal": …}`` for one that answers no order of ours, ``{"programme": …}`` for that of each loudspeaker,
+``{"problem": …}`` when it can't be done, and ``{"end": true}``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, TypeAdapter
 
 from keng_console.orders import Answer, Told
+from keng_console.programme import Plan
 from keng_contracts.commands import EdgeAction
 from keng_contracts.names import Slug
 
@@ -35,5 +37,10 @@ class List(BaseModel):
     limit: int = Field(20, ge=1, le=1000)
 
 
-Request = Annotated[Tell | List, Field(discriminator="do")]
+class Publish(BaseModel):
+    do: Literal["programme"] = "programme"
+    plan: Plan
+
+
+Request = Annotated[Tell | List | Publish, Field(discriminator="do")]
 REQUEST: TypeAdapter[Request] = TypeAdapter(Request)

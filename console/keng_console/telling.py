@@ -107,7 +107,7 @@ def _tell(node: str, action: EdgeAction, settings_file: Path | None, as_json: bo
     except ValidationError as error:
         raise Problem(explain(error), where=node, todo="see the page for the names of nodes") from None
     told: Told | None = None
-    for line in _ask(request.model_dump_json(), settings_file):
+    for line in ask(request.model_dump_json(), settings_file):
         told = TOLD.validate_python(line["told"])
         if not as_json:
             _say(functools.partial(_order_line, told=told), lead=f"{told.order.node}: ")
@@ -146,7 +146,7 @@ def told(node: str, limit: int, as_json: bool, settings_file: Path | None) -> No
       keng console told --node tram-phu-oc --limit 5 --json
     """
     rows: list[tuple[int, Told | Answer]] = []
-    for line in _ask(List(node=node, limit=limit).model_dump_json(), settings_file):
+    for line in ask(List(node=node, limit=limit).model_dump_json(), settings_file):
         if "told" in line:
             order = TOLD.validate_python(line["told"])
             rows.append((order.order.sent_ms, order))
@@ -189,7 +189,7 @@ def _plain(row: Told | Answer) -> dict[str, Any]:
     return {**plain["order"], "stands": row.stands.value, "answers": plain["answers"]}
 
 
-def _ask(request: str, settings_file: Path | None) -> Iterator[dict[str, Any]]:
+def ask(request: str, settings_file: Path | None) -> Iterator[dict[str, Any]]:
     """The console's lines but the last; raises the :class:`Problem` that it tells."""
     path = load(ConsoleSettings, settings_file).state / NAME
     ended = Problem("the console ended before it had answered", where=str(path), todo="see 'keng console told'")
