@@ -73,7 +73,18 @@ class Media(_Item):
     size: int = Field(ge=1, le=1 << 29, description="of the file, in bytes")
 
 
-Item = Annotated[Siren | Speech | Media, Field(discriminator="kind")]
+class Relay(_Item):
+    """A radio stream, until a time. When it fails or falls silent, ``fallback`` is played, and then it is tried again.
+    Nobody can sign what a stream will say: the signature vouches for its address alone."""
+
+    kind: Literal["relay"] = "relay"
+    url: str = Field(pattern=r"^https?://[^\s\"'<>\\]{3,500}$")
+    until: float = Field(description="when it ends, s since 1970 UTC; four hours after its beginning at the latest")
+    silent_after_s: float = Field(10.0, ge=3, le=120, description="silence at the output that counts as failure")
+    fallback: Annotated[Speech | Media, Field(discriminator="kind")] | None = None
+
+
+Item = Annotated[Siren | Speech | Media | Relay, Field(discriminator="kind")]
 
 
 class Cause(_Strict):

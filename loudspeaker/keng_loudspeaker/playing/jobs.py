@@ -133,7 +133,7 @@ class Jobs:
 
         play = order.play
         hurry = play.priority is Priority.EMERGENCY
-        clips = [partial(self._media.clip, item, hurry=hurry) for item in play.items]
+        clips = [partial(self._media.part, item, hurry=hurry) for item in play.items]
         place = self._places.pop(play.play, Place())
         begin: Begin | None = None
         if play.start_ms is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ from keng_loudspeaker.playing.player import Mpv, PlayerFailed
 from keng_loudspeaker.playing.silence import Watch
 from keng_loudspeaker.playing.stage import Open, Stage
 from keng_loudspeaker.proving.meter import Hearing
-from keng_loudspeaker.sounding.media import Clip, Unplayable
+from keng_loudspeaker.sounding.media import Clip, Stream, Unplayable
 
 TICK_S = 0.05
 #: The player is asked whether it lives, this often.
@@ -38,6 +39,10 @@ OVERRUN_S = 5.0
 AGAIN_S = 0.2
 #: So long may a job wait for a device that was lost.
 DEVICE_S = 10.0
+#: So long may a stream take to be heard.
+CONNECT_S = 15.0
+#: A stream that failed is tried again after this time, then after twice as long …
+RELAY_AGAIN_S, RELAY_AGAIN_MAX_S = 1.0, 30.0
 #: What goes on after an interruption begins so much before the place where it was cut: the word itself was lost.
 OVERLAP_S = 1.0
 
@@ -56,6 +61,7 @@ class Silent(PlayerFailed):
 
 
 Maker = Callable[[], Coroutine[Any, Any, Clip]]
+PartMaker = Callable[[], Coroutine[Any, Any, Clip | Stream]]
 Begin = Callable[[Mpv, Path], Coroutine[Any, Any, str]]
 
 
@@ -87,7 +93,7 @@ class Performance:
     """Plays the clips of one job, which ``clips`` make; :meth:`start` begins it and :meth:`cut` ends it."""
 
     def __init__(
-        self, clips: Sequence[Maker], stage: Stage, say: Say, manner: Manner = Manner(), place: Place = Place()
+        self, clips: Sequence[PartMaker], stage: Stage, say: Say, manner: Manner = Manner(), place: Place = Place()
     ) -> None:
         self._clips = clips
         self._stage = stage
@@ -161,7 +167,7 @@ class Performance:
             await self._dismiss()
         self._hearing = None
 
-    async def _item(self, index: int, made: asyncio.Task[Clip]) -> bool:
+    async def _item(self, index: int, made: asyncio.Task[Clip | Stream]) -> bool:
         """Play an item, twice if need be; whether it was heard to its end."""
 
         def tell(what: What, reason: str) -> None:
@@ -172,6 +178,8 @@ class Performance:
         except Unplayable as error:
             self._say(What.FAILED, index, reason=str(error))
             return False
+        if isinstance(clip, Stream):
+            return await self._relay(clip, tell)
         first = self._now == self._from
         last = (self._now.repeat, index) == (self._manner.repeats - 1, len(self._clips) - 1)
         filters = chain(
@@ -192,26 +200,58 @@ class Performance:
                     await asyncio.sleep(AGAIN_S)
         return False
 
-    async def _play(self, clip: Clip, filters: str, tell: Tell) -> None:
-        """Play a clip from its place to its end; raises :class:`PlayerFailed` and :class:`Problem`."""
+    async def _relay(self, stream: Stream, tell: Tell) -> bool:
+        """Play a stream until its time is over; whenever it fails or is silent, its fallback, and then it again."""
+        heard, pause_s = False, RELAY_AGAIN_S
+        filters = chain(gain_db=stream.gain_db)
+        self._now = replace(self._now, at_s=0.0)
+        while time.monotonic() < stream.ends_s:
+            try:
+                await self._play(stream, filters, tell)
+                return True
+            except (PlayerFailed, Problem) as failure:
+                tell(What.SILENT if isinstance(failure, Silent) else What.FAILED, f"{failure} (tried again)")
+            heard = heard or (self._hearing is not None and self._hearing.first_s is not None)
+            await self._dismiss()
+            if (fallback := stream.fallback) is not None and time.monotonic() < stream.ends_s:
+                try:
+                    await self._play(
+                        fallback,
+                        chain(gain_db=fallback.gain_db),
+                        lambda what, reason: tell(what, f"fallback {reason}".strip()),
+                        stream.ends_s,
+                    )
+                    heard = True
+                except (PlayerFailed, Problem) as failure:
+                    tell(What.FAILED, f"fallback {failure}")
+                    await self._dismiss()
+            self._hearing = None
+            await asyncio.sleep(min(pause_s, max(0.0, stream.ends_s - time.monotonic())))
+            pause_s = min(2 * pause_s, RELAY_AGAIN_MAX_S)
+        tell(What.FAILED, "the stream was not there at its end")
+        return heard
+
+    async def _play(self, clip: Clip | Stream, filters: str, tell: Tell, ends_s: float = math.inf) -> None:
+        """Play it from its place to its end, or to ``ends_s``; raises :class:`PlayerFailed` and :class:`Problem`."""
         self._hearing = None
         open_ = await self._stage.opened(DEVICE_S)
         if self._mpv is None:
             self._mpv = await open_.players.take()
         await open_.ears.silence()
         with open_.ears.meter.hearing(time.monotonic()) as self._hearing:
-            await self._hear(clip, filters, self._mpv, open_, self._hearing, tell)
+            sounding = _as_sounding(clip, self._now.at_s, ends_s)
+            await self._hear(sounding, filters, self._mpv, open_, self._hearing, tell)
 
-    async def _hear(self, clip: Clip, filters: str, mpv: Mpv, open_: Open, hearing: Hearing, tell: Tell) -> None:
-        meter, from_s = open_.ears.meter, self._now.at_s
+    async def _hear(self, clip: _Sounding, filters: str, mpv: Mpv, open_: Open, hearing: Hearing, tell: Tell) -> None:
+        meter, from_s = open_.ears.meter, clip.from_s
         begin, self._begin = self._begin, None
-        if begin is not None:
+        if begin is not None and isinstance(clip.source, Path):
             await mpv.prepare(volume=self._manner.volume, filters=filters)
-            self._begun = await begin(mpv, clip.path)
+            self._begun = await begin(mpv, clip.source)
         else:
-            await mpv.play(clip.path, volume=self._manner.volume, filters=filters, start_s=from_s)
+            await mpv.play(clip.source, volume=self._manner.volume, filters=filters, start_s=from_s)
         began_s = asked_s = time.monotonic()
-        watch = Watch(clip.spans)
+        watch = Watch(clip.spans, clip.patience_s)
         started = False
         while True:
             ended = await mpv.ended(TICK_S)
@@ -223,14 +263,24 @@ class Performance:
             if not started and (hearing.onset_known or (ended and hearing.first_s is not None)):
                 started = True
                 tell(What.STARTED, self._which())
+            if ended and clip.endless:
+                raise PlayerFailed("stream-ended")
             if ended:
                 break
+            if now_s >= clip.ends_s:
+                await self._dismiss()
+                break
             position_s = from_s + now_s - (hearing.first_s or began_s)
-            if meter.until_s > now_s - RECENT_S and watch.overdue(
+            if clip.endless and hearing.first_s is None:
+                if now_s - began_s > CONNECT_S:
+                    raise Silent("nothing-heard")
+            elif meter.until_s > now_s - RECENT_S and watch.overdue(
                 position_s, heard=meter.until_s - meter.sound_s < RECENT_S
             ):
                 if not started:
                     raise Silent("nothing-heard")
+                if clip.endless:
+                    raise Silent("fell-silent")
                 tell(What.SILENT, "fell-silent")
             if position_s > clip.seconds + OVERRUN_S:
                 raise PlayerFailed("player-hangs")
@@ -255,3 +305,23 @@ class Performance:
         if mpv is not None:
             with contextlib.suppress(OSError):
                 await mpv.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Sounding:
+    """A clip or a stream as it is played: from where, until when (monotonic seconds), where sound is due."""
+
+    source: Path | str
+    from_s: float
+    seconds: float
+    spans: tuple[tuple[float, float], ...]
+    ends_s: float
+    patience_s: float | None = None
+    endless: bool = False
+
+
+def _as_sounding(clip: Clip | Stream, from_s: float, ends_s: float) -> _Sounding:
+    if isinstance(clip, Stream):
+        always = ((-math.inf, math.inf),)
+        return _Sounding(clip.url, 0.0, math.inf, always, clip.ends_s, clip.silent_after_s, endless=True)
+    return _Sounding(clip.path, from_s, clip.seconds, clip.spans, ends_s)

@@ -12,6 +12,7 @@ import itertools
 import json
 import logging
 import socket
+import ssl
 from asyncio import StreamReader, StreamWriter
 from asyncio.subprocess import Process
 from collections.abc import Mapping
@@ -54,7 +55,7 @@ class Mpv:
         return await cls.start(
             *("--cache=no", "--gapless-audio=no", "--volume-max=100", f"--volume={volume}"),
             *("--ao=pulse", f"--audio-device=pulse/{sound.sink}", "--pulse-buffer=200"),
-            "--audio-client-name=keng-loudspeaker",
+            *("--audio-client-name=keng-loudspeaker", "--network-timeout=10", *_authorities()),
             env=sound.env,
         )
 
@@ -198,6 +199,12 @@ class Mpv:
     def _end(self, reason: str) -> None:
         if not self._ended.done():
             self._ended.set_result(reason)
+
+
+def _authorities() -> list[str]:
+    """mpv believes any server unless it is told whom to believe."""
+    file = ssl.get_default_verify_paths().cafile
+    return ["--tls-verify=yes", f"--tls-ca-file={file}"] if file else ["--tls-verify=yes"]
 
 
 class Players:

@@ -17,10 +17,12 @@ GAP_S = 0.5
 
 
 class Watch:
-    """Watches one item. ``spans``: (start, end) of what should sound, in seconds from its beginning."""
+    """Watches one item. ``spans``: (start, end) of what should sound, in seconds from its beginning; ``patience_s``:
+    for how long nothing may be heard, :data:`PATIENCE_S` if it is not given."""
 
-    def __init__(self, spans: Sequence[tuple[float, float]]) -> None:
+    def __init__(self, spans: Sequence[tuple[float, float]], patience_s: float | None = None) -> None:
         self._spans = spans
+        self._patience_s = patience_s or PATIENCE_S
         self._asked_s: float | None = None
         self._silent_s = 0.0
         self._told = False
@@ -33,7 +35,7 @@ class Watch:
             self._silent_s, self._told = 0.0, False
         elif self.due(position_s) and 0 < step <= GAP_S:
             self._silent_s += step
-        if self._silent_s < PATIENCE_S or self._told:
+        if self._silent_s < self._patience_s or self._told:
             return False
         self._told = True
         return True

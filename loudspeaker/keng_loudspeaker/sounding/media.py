@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from keng_contracts import commands
-from keng_contracts.commands import Item, Siren, Speech
+from keng_contracts.commands import Item, Relay, Siren, Speech
 from keng_loudspeaker.sounding import gong, loudness, siren
 from keng_loudspeaker.sounding.cache import Cache, named, seconds
 from keng_loudspeaker.sounding.fetch import NoRoom, Unfetched, authorities, digest, fetch
@@ -33,6 +34,21 @@ class Clip:
     gain_db: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What is relayed, until ``ends_s`` (monotonic seconds); ``fallback`` is for when it fails or is silent."""
+
+    url: str
+    ends_s: float
+    silent_after_s: float
+    fallback: Clip | None = None
+    gain_db: float = 0.0
+
+
+#: A relay ends after this time whatever its order says: the clock may be wrong.
+LONGEST_RELAY_S = 4 * 3600.0
+
+
 class Media:
     """Makes clips. A siren's is there at once if it was made before, and within some tens of milliseconds if not.
 
@@ -49,7 +65,23 @@ class Media:
         self._fetching: dict[str, asyncio.Lock] = {}
         self._background: set[asyncio.Task[None]] = set()
 
-    async def clip(self, item: Item, *, hurry: bool = False) -> Clip:
+    async def part(self, item: Item, *, hurry: bool = False) -> Clip | Stream:
+        """The clip or the stream of an item; raises :class:`Unplayable`."""
+        if not isinstance(item, Relay):
+            return await self.clip(item, hurry=hurry)
+        left_s = min(item.until - time.time(), LONGEST_RELAY_S)
+        if left_s <= 0:
+            raise Unplayable("over: its time had passed")
+        ends_s = time.monotonic() + left_s
+        fallback = None
+        if item.fallback is not None:
+            try:
+                fallback = await self.clip(item.fallback)
+            except Unplayable as error:
+                log.error("the fallback of %s can't be had: %s", item.url, error)
+        return Stream(item.url, ends_s, item.silent_after_s, fallback, item.gain_db)
+
+    async def clip(self, item: Siren | Speech | commands.Media, *, hurry: bool = False) -> Clip:
         """The clip of an item; raises :class:`Unplayable`. In a ``hurry`` a new text is not measured before it is
         spoken: it is near full scale as it is."""
         if isinstance(item, Siren):
@@ -90,7 +122,10 @@ class Media:
     async def prepare(self, owner: str, items: Iterable[Item]) -> list[str]:
         """Have these sounds ready, and keep them for ``owner`` in place of what was kept for it before; with an empty
         owner they are kept as any other. Returns what could not be made, with the reason."""
-        wanted = list(items)
+        wanted: list[Siren | Speech | commands.Media] = []
+        for item in items:  # of a relay only its fallback can be had before
+            ready = item.fallback if isinstance(item, Relay) else item
+            wanted += [ready] if ready is not None else []
         room = sum({item.sha256: item.size for item in wanted if isinstance(item, commands.Media)}.values())
         if room > self._cache.max_bytes // 2:
             return [f"no-room: {room >> 20} MB is more than half of the cache"]
@@ -151,7 +186,7 @@ class Media:
         self._whole.add(path)
         return True
 
-    def _name(self, item: Item) -> str:
+    def _name(self, item: Siren | Speech | commands.Media) -> str:
         if isinstance(item, Siren):
             return named("siren", siren.key(item))
         if isinstance(item, Speech):
