@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 
 import click
+from cryptography import x509
 from rich.console import Console
 from rich.table import Table
 
+from keng_alerts.notify.settings import NotifySettings
+from keng_alerts.settings import AlertsSettings
 from keng_broker.home import check_mosquitto
+from keng_broker.provision import RENEW_BEFORE
+from keng_console.settings import ConsoleSettings
 from keng_contracts.errors import Problem
 from keng_contracts.telemetry import Clock
+from keng_edge.settings import EdgeSettings
+from keng_ingest.settings import IngestSettings
+from keng_loudspeaker.settings import LoudspeakerSettings
 from keng_runtime.clock import clock_state
+from keng_runtime.credentials import Credentials
+from keng_runtime.settings import ServiceSettings, installed, load
+
+#: What can be installed as a service; whose settings file is not there is not.
+SERVICES: tuple[type[ServiceSettings], ...] = (
+    EdgeSettings,
+    IngestSettings,
+    AlertsSettings,
+    NotifySettings,
+    ConsoleSettings,
+    LoudspeakerSettings,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +102,46 @@ def _clock() -> Finding:
     return Finding("clock synchronised", "edge, loudspeaker", state is not Clock.UNKNOWN, state.value, remedy)
 
 
+def _apprise() -> Finding:
+    there = importlib.util.find_spec("apprise") is not None
+    remedy = "" if there else "pip install 'keng-alerts[notify]'"
+    return Finding("apprise", "notifier", there, "there" if there else "not there", remedy)
+
+
+def services(now: datetime) -> Iterator[Finding]:
+    """Of each service that is installed here: whether it would start, and until when its identity lasts."""
+    for kind in SERVICES:
+        file = installed(kind)
+        if not file.exists():
+            continue
+        name = f"keng-{file.stem}"
+        try:
+            settings = load(kind, file)
+            folder = settings.broker.credentials
+            if folder.exists() and not os.access(folder, os.X_OK):
+                yield Finding(name, file.stem, True, f"settings are right; {folder} is not for you", "sudo keng doctor")
+                continue
+            identity = Credentials.open(folder).identity
+        except Problem as problem:
+            yield Finding(name, file.stem, False, f"{problem.where}: {problem.what}", problem.todo)
+            continue
+        ends = x509.load_pem_x509_certificate((folder / "node.crt").read_bytes()).not_valid_after_utc
+        remedy = "" if ends - now > RENEW_BEFORE else "keng provision, as in docs/operations.md"
+        yield Finding(name, file.stem, not remedy, f"{identity}, until {ends:%Y-%m-%d}", remedy)
+
+
 PROBES: tuple[Callable[[], Finding], ...] = (
     _python,
     _mosquitto,
     _program("mpv", "loudspeaker, demo", "mpv", "--version"),
     _voice,
     _program("pactl", "loudspeaker, demo", "pulseaudio-utils", "--version"),
+    _program("setpriv", "loudspeaker, demo", "util-linux", "--version"),
     _program("parec", "loudspeaker, demo", "pulseaudio-utils", "--version"),
     _program("pulseaudio", "a machine without a sound server", "pulseaudio", "--version"),
     _sound,
     _clock,
+    _apprise,
     _program("influxd", "tests; a store other than SQLite", "influxdb", "version"),
     _program("chromium", "browser tests", "chromium", "--version"),
     _program("docker-compose", "tests of docker-compose.yml", "docker-compose", "--version"),
@@ -98,7 +151,7 @@ PROBES: tuple[Callable[[], Finding], ...] = (
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
 def doctor(as_json: bool) -> None:
-    """Say what is missing on this machine and how to get it.
+    """Say what is missing on this machine and how to get it; of installed services, what keeps them from starting.
 
     Ends with status 1 if the demo can't run here.
 
@@ -107,7 +160,7 @@ def doctor(as_json: bool) -> None:
       keng doctor
       keng doctor --json
     """
-    findings = [probe() for probe in PROBES]
+    findings = [*(probe() for probe in PROBES), *services(datetime.now(UTC))]
     lacking = [f for f in findings if not f.ok and ("demo" in f.needed_for or f.needed_for == "everything")]
     if as_json:
         click.echo(json.dumps({"ok": not lacking, "findings": [asdict(f) for f in findings]}, ensure_ascii=False))

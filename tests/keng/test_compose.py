@@ -36,7 +36,8 @@ SETTINGS: dict[str, type[BaseModel]] = {
 @pytest.fixture(scope="module")
 def compose() -> dict[str, Any]:
     """The file as docker-compose itself understands it, all profiles included."""
-    command = ["docker-compose", "--profile", "setup", "--profile", "simulator", "-f", str(FILE), "config"]
+    profiles = [word for name in ("setup", "notify", "simulator") for word in ("--profile", name)]
+    command = ["docker-compose", *profiles, "-f", str(FILE), "config"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     document: dict[str, Any] = yaml.safe_load(done.stdout)
@@ -56,7 +57,7 @@ def arguments(service: dict[str, Any]) -> list[str]:
 
 
 def test_every_part_of_a_server_is_there(compose: dict[str, Any]) -> None:
-    wanted = {"setup", "broker", "influxdb", "grafana", "console", "ingest", "alerts", "simulator", "edge"}
+    wanted = {"setup", "broker", "influxdb", "grafana", "console", "ingest", "alerts", "notify", "simulator", "edge"}
     assert wanted <= set(compose["services"])
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from keng.bench.figures import percentiles
 from keng.demo.plan import Plan
 from keng.demo.report import Tally
+from keng.doctor import services
+from keng_broker.provision import provision
 from keng_contracts.registry import AuthorityMode
 
 
@@ -37,6 +40,25 @@ def test_what_is_missing_is_named_with_how_to_get_it(tmp_path: Path) -> None:
     assert (status, answer["ok"]) == (1, False)
     assert missing["mpv"] == "apt-get install mpv"
     assert missing["parec"] == "apt-get install pulseaudio-utils"
+
+
+def test_of_an_installed_service_it_says_what_keeps_it_from_starting_and_how_long_its_identity_lasts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keng_runtime.settings.FOLDER", tmp_path)
+    made = datetime(2026, 1, 1, tzinfo=UTC)
+    provision(tmp_path, commune="quang-tho", nodes=["tram-phu-oc"], now=made)
+    for part, folder in (("edge", "tram-phu-oc"), ("ingest", "ingest"), ("alerts", "none")):
+        (tmp_path / f"{part}.toml").write_text(f'[broker]\ncredentials = "{tmp_path / folder}"\n')
+    (tmp_path / "console.toml").write_text("port = 0.5\n")
+
+    found = {one.name: one for one in services(made + timedelta(days=600))}
+    assert (found["keng-edge"].ok, found["keng-edge"].detail) == (True, "tram-phu-oc, until 2028-01-01")
+    assert not found["keng-alerts"].ok and "keng provision" in found["keng-alerts"].remedy
+    assert not found["keng-console"].ok and "line 1, port" in found["keng-console"].detail
+    assert found.keys() == {"keng-edge", "keng-ingest", "keng-alerts", "keng-console"}
+
+    assert not {one.name: one for one in services(made + timedelta(days=700))}["keng-ingest"].ok
 
 
 @pytest.mark.parametrize("command", [["--help"], ["demo", "--help"], ["edge", "--help"], ["bench", "--help"]])
