@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from keng_contracts.telemetry import Clock, Pack
-from keng_edge import agent, uplink
+from keng_edge import agent, status, uplink
 from keng_edge.outbox import keeper
 from keng_edge.outbox.outbox import Stored, inspect
 from keng_edge.pipeline.pipeline import Raw, Sample
@@ -59,7 +59,7 @@ class Day:
                 day.note("window", self._window._limit - self._window.room())
                 day.note("held", self._keeper.held)
 
-        for module in (agent, keeper):
+        for module in (status, keeper):
             monkeypatch.setattr(module, "now_ms", self.now_ms)
             monkeypatch.setattr(module, "clock_state", lambda: self.clock)
         monkeypatch.setattr(keeper, "up_ms", lambda: round((self.loop.time() - self.started_s) * 1000))
