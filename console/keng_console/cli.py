@@ -9,6 +9,7 @@ import click
 from keng_console import registry_file
 from keng_console.cap.cli import cap
 from keng_console.programming import programme
+from keng_console.reporting import report
 from keng_console.settings import ConsoleSettings
 from keng_console.telling import tell, told
 from keng_contracts.authority import BY_ITSELF
@@ -27,6 +28,7 @@ def cli() -> None:
       keng console tell tram-phu-oc identify
       keng console told
       keng console programme publish tuan.toml
+      keng console report --month 2025-11
     """
 
 
@@ -60,6 +62,7 @@ def check(file: Path) -> None:
 
 cli.add_command(cap)
 cli.add_command(programme)
+cli.add_command(report)
 cli.add_command(tell)
 cli.add_command(told)
 

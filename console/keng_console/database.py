@@ -115,6 +115,18 @@ class Database:
         with told(), self._engine.connect() as connection:
             return [(row.node, PlaybackEvent.model_validate_json(row.payload)) for row in connection.execute(query)]
 
+    def playback_between(self, first_ms: int, end_ms: int) -> Iterator[tuple[str, PlaybackEvent]]:
+        """(node, event) of every event from ``first_ms`` to before ``end_ms`` by the nodes' clocks, in order."""
+        query = (
+            select(Playback.node, Playback.payload)
+            .where(Playback.at_ms >= first_ms, Playback.at_ms < end_ms, Playback.what != UNREADABLE)
+            .order_by(Playback.at_ms, Playback.seq)
+            .execution_options(yield_per=1000)
+        )
+        with told(), self._engine.connect() as connection:
+            for row in connection.execute(query):
+                yield row.node, PlaybackEvent.model_validate_json(row.payload)
+
     # -- orders -------------------------------------------------------------------------------------------------
 
     def keep_order(self, jti: str, node: str, action: EdgeAction, by: str, now_ms: int, boot: str) -> Order:
