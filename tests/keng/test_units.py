@@ -79,7 +79,6 @@ def test_it_is_never_given_up_except_for_a_mistake_that_a_person_must_mend(name:
     assert unit["StartLimitIntervalSec"] == ["0"] and float(unit["RestartSec"][0]) >= 1
     # mosquitto says when it is ready, and feeds no watchdog.
     assert name == "keng-broker" or 30 <= float(unit["WatchdogSec"][0]) <= 60
-    assert unit["User"] == ["mosquitto" if name == "keng-broker" else "keng"]
 
 
 @every_part
@@ -96,10 +95,12 @@ def test_a_command_without_settings_reads_the_file_with_which_the_unit_runs(name
     assert start.endswith(f"run --settings {installed(SETTINGS[name])}")
 
 
-@every_part
-def test_the_group_may_read_and_others_may_not(name: str) -> None:
+@every_unit
+def test_the_group_may_read_and_others_may_not_and_who_needs_no_other_has_a_user_of_its_own(name: str) -> None:
     unit = directives(name)
-    assert (unit["StateDirectoryMode"], unit["UMask"]) == (["0750"], ["0027"])
+    user = {"keng-broker": "mosquitto", "keng-notify": "keng-notify"}.get(name, "keng")
+    modes = ("0750", "0027") if user == "keng" else ("0700", "0077")
+    assert (unit["User"], unit["StateDirectoryMode"], unit["UMask"]) == ([user], [modes[0]], [modes[1]])
 
 
 def test_writer_and_reader_of_the_history_may_both_make_the_files_that_sqlite_keeps_beside_it() -> None:
