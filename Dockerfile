@@ -3,7 +3,7 @@ FROM debian:trixie-slim
 
 RUN apt-get update \
     && apt-get install -y --no-install-recommends \
-        python3 python3-venv mosquitto mpv espeak-ng pulseaudio pulseaudio-utils tini \
+        python3 python3-venv ca-certificates tzdata mosquitto mpv espeak-ng pulseaudio pulseaudio-utils tini \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 1000 --create-home --home-dir /var/lib/keng keng
 

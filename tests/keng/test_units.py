@@ -51,6 +51,15 @@ def test_every_service_has_its_unit() -> None:
     assert set(UNITS) == {*SETTINGS, "keng-broker"}
 
 
+def test_operations_installs_each_part_and_starts_each_unit() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    started = {name for line in re.findall(r"systemctl enable --now ([^\n`]+)", text) for name in line.split()}
+    assert started == set(UNITS)
+    [server, pi] = (set(line.split()) for line in re.findall(r"/opt/keng/bin/pip install (.+)", text))
+    assert {"./libs/*", *(f"./{project.parent.name}" for project in ROOT.glob("*/pyproject.toml"))} <= server
+    assert {"./libs/contracts", "./libs/runtime", "./edge", "./loudspeaker"} <= pi
+
+
 @needs_systemd
 @every_unit
 def test_systemd_understands_every_line(name: str, tmp_path: Path) -> None:
