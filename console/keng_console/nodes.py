@@ -44,6 +44,8 @@ def speakers(live: Live, registry: Registry) -> list[SpeakerView]:
                 clock=status.clock.value,
                 refused=status.refused,
                 playing=playing,
+                problems=[problem[:200] for problem in status.problems[:MAX_FAILING]],
+                temperature_c=status.temperature_c if status.state == "online" else None,
                 sound=_sound(events, live.alerts, playing),
             )
         )

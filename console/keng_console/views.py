@@ -189,6 +189,8 @@ class SpeakerView:
     clock: str
     refused: int
     playing: str
+    problems: list[str]
+    temperature_c: float | None
     sound: Sound | None
 
 

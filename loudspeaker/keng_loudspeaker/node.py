@@ -32,13 +32,14 @@ from keng_loudspeaker.playing.jobs import Jobs
 from keng_loudspeaker.playing.playlist import Why
 from keng_loudspeaker.playing.stage import Stage
 from keng_loudspeaker.proving.evidence import Courier, Outbox
+from keng_loudspeaker.proving.health import look
 from keng_loudspeaker.proving.reports import VERSION, Clockwork, Evidence, Order, StatusBoard
 from keng_loudspeaker.settings import LoudspeakerSettings
 from keng_loudspeaker.sounding.cache import Cache
 from keng_loudspeaker.sounding.media import Media
 from keng_loudspeaker.sounding.speech import Voice
 from keng_runtime import mqtt
-from keng_runtime.clock import new_boot_id, now_ms
+from keng_runtime.clock import clock_error_ms, new_boot_id, now_ms
 from keng_runtime.credentials import Credentials
 from keng_runtime.mqtt import Link, Message, Will
 from keng_runtime.registry import RegistryCopy
@@ -51,6 +52,8 @@ REFUSED = Counter("keng_loudspeaker_commands_refused_total", "Commands not obeye
 
 #: Commands wait at the broker for this long while the link is down.
 SESSION_EXPIRY_S = 300
+#: The machine's health is looked at this often.
+HEALTH_S = 10.0
 #: Refusals that are told one by one: so many at once, and one more each so many seconds. All are counted. Whoever
 #: floods a node with forgeries must not fill its disk or push out true evidence.
 TOLD_AT_ONCE, TOLD_EVERY_S = 20, 3.0
@@ -107,7 +110,7 @@ async def main(settings: LoudspeakerSettings, stop: asyncio.Event) -> None:
         try:
             # The node leaves first and the device after it, so that what is cut is told as cut, with its level.
             jobs = [node.stage.run(), courier.run(), board.keep(), node.listen(), node.leave_when(stop)]
-            jobs.append(node.keeper.keep(node.jobs))
+            jobs += [node.keeper.keep(node.jobs), node.watch_health()]
             if settings.button:
                 jobs.append(button.watch(Path(settings.button), settings.button_hold_s, node.button_held))
             await until(asyncio.Event(), *jobs)
@@ -295,6 +298,18 @@ class Node:
         for reason in failed:
             log.error("a sound can't be made ready: %s", reason)
         self.evidence.prepared(command, failed)
+
+    async def watch_health(self) -> None:
+        """Look at the machine from time to time, until cancelled."""
+        while True:
+            health = await asyncio.to_thread(look, self.state, clock_error_ms())
+            self.board.set_health(
+                health,
+                evidence=self.courier.pending,
+                programme=self.keeper.version,
+                programme_waits=self.keeper.waits,
+            )
+            await asyncio.sleep(HEALTH_S)
 
     def button_held(self) -> None:
         """The button at the loudspeaker: start the emergency set, or end it."""

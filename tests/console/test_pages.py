@@ -288,3 +288,11 @@ def test_an_alarm_is_read_in_the_pages_own_language() -> None:
     live.alert("mua", alert(0, NOW, id="mua", headline="Mưa <lớn>", headline_en="Heavy rain", **fields))
     assert "Mưa &lt;lớn&gt;" in html(live) and "Heavy rain" not in html(live)
     assert "Heavy rain" in html(live, "en")
+
+
+def test_what_is_wrong_with_a_loudspeakers_machine_is_on_the_page_as_text() -> None:
+    live = flood()
+    status = SpeakerStatus(state="online", temperature_c=81.26, problems=["hot: 80 °C or more", "<b>y"])
+    live.speaker_status("loa-niem-pho", status, NOW)
+    page = html(live)
+    assert "81 °C" in page and "hot: 80 °C or more" in page and "<b>y" not in page

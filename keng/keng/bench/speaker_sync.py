@@ -46,7 +46,7 @@ from keng_runtime.settings import BrokerSettings
 
 OFFSET_MS, DRIFT_PPM = 3.0, 2.0
 #: A command comes so long before its moment.
-AHEAD_MS = 1700
+AHEAD_MS = 1600
 BLAST_S = 0.4
 PATIENCE_S = 12.0
 #: A sample above this is sound; a pause of so many samples is one.
@@ -270,7 +270,7 @@ async def measure(folder: Path, nodes: int, starts: int, seed: int, say: Any) ->
 
 @click.command()
 @click.option("--nodes", default=4, show_default=True, type=click.IntRange(2, 16))
-@click.option("--starts", default=16, show_default=True, type=click.IntRange(1, 1000), help="Of each of the two runs.")
+@click.option("--starts", default=12, show_default=True, type=click.IntRange(1, 1000), help="Of each of the two runs.")
 @click.option("--seed", default=1, show_default=True, help="For the clocks of the second run.")
 @click.option("--json", "as_json", is_flag=True, help="Only the JSON object on standard output.")
 @click.option(

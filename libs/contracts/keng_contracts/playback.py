@@ -27,8 +27,9 @@ class PlaybackEvent(BaseModel):
     """``(boot, seq)`` names the event for its receipt. Times are ms since 1970 UTC by the node's own clock.
 
     ``level_dbfs`` is the RMS level, in dB below full scale, of the audio that left the player: for STARTED over
-    the first quarter of a second of sound, for FINISHED and CUT over the whole of what was heard. ``due_ms`` is for
-    when the first sample was ordered, if the command said it.
+    the first quarter of a second of sound, for FINISHED and CUT over the whole of what was heard. ``due_ms`` is when
+    the first sample was due, where that was known before. ``curve_dbfs`` is the level from the first sample on,
+    pauses and all, a point for every ``curve_step_s``.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -48,6 +49,8 @@ class PlaybackEvent(BaseModel):
     first_sample_ms: int | None = None
     level_dbfs: float | None = None
     sounded_s: float | None = None
+    curve_dbfs: list[int] = Field([], max_length=64)
+    curve_step_s: float | None = None
     exercise: bool = False
     cause: Cause | None = None
 

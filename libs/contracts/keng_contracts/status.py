@@ -63,6 +63,13 @@ class SpeakerStatus(BaseModel):
     playing: str = ""
     refused: int = Field(0, ge=0, description="commands refused since the node was made")
     volume: int = Field(100, ge=0, le=150)
+    programme: int = Field(0, ge=0, description="version of the programme that it keeps; 0: none")
+    evidence: int = Field(0, ge=0, description="events that wait for the console's receipt")
+    temperature_c: float | None = Field(None, description="of the machine's hottest sensor")
+    undervoltage: bool | None = Field(None, description="now or since the machine started; None: it can't tell")
+    disk_free_mb: int | None = None
+    clock_error_ms: float | None = Field(None, description="by how much its clock may be wrong, if NTP keeps it")
+    problems: list[str] = Field([], description="what a person should look at, in words; empty when all is well")
 
 
 class NotifyStatus(BaseModel):

@@ -56,12 +56,27 @@ def clock_state() -> Clock:
     A machine whose kernel can't be asked (a container without adjtimex) answers HOLDOVER: a clock that someone else
     keeps, and of which nothing worse is known.
     """
+    asked = _ask_kernel()
+    if asked is None:
+        return Clock.HOLDOVER
+    state, timex = asked
+    return Clock.UNKNOWN if state == _TIME_ERROR or timex.status & _STA_UNSYNC else Clock.SYNCED
+
+
+def clock_error_ms() -> float | None:
+    """By how much the clock may be wrong, as NTP's daemon has told the kernel (``esterror`` of adjtimex(2)); None if
+    nobody keeps it or the kernel can't be asked."""
+    asked = _ask_kernel()
+    if asked is None or asked[0] == _TIME_ERROR or asked[1].status & _STA_UNSYNC:
+        return None
+    return round(int(asked[1].esterror) / 1000, 3)  # µs there
+
+
+def _ask_kernel() -> tuple[int, _Timex] | None:
     try:
         libc = ctypes.CDLL(None, use_errno=True)
         timex = _Timex()
         state = libc.adjtimex(ctypes.byref(timex))
     except (OSError, AttributeError):
-        return Clock.HOLDOVER
-    if state < 0:
-        return Clock.HOLDOVER
-    return Clock.UNKNOWN if state == _TIME_ERROR or timex.status & _STA_UNSYNC else Clock.SYNCED
+        return None
+    return None if state < 0 else (state, timex)

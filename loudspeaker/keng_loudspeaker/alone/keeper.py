@@ -70,6 +70,11 @@ class Keeper:
     def version(self) -> int:
         return self._copy.current.version if self._copy.current else 0
 
+    @property
+    def waits(self) -> bool:
+        """Whether there is a programme, and no time to play it by."""
+        return self._timeless and self._copy.current is not None
+
     def offer(self, token: bytes) -> None:
         """A programme as it came."""
         objection = self._copy.offer(token)

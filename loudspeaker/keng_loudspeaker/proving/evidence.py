@@ -108,6 +108,11 @@ class Courier:
         self._complaint = ""
         self._writer = ThreadPoolExecutor(1, "evidence")
 
+    @property
+    def pending(self) -> int:
+        """Events without receipt."""
+        return self._outbox.pending
+
     def add(self, event: PlaybackEvent) -> None:
         self._unwritten.append(event)
         self._unsent.append(event)

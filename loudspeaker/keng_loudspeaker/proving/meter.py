@@ -23,6 +23,7 @@ from operator import mul
 from keng_contracts.errors import Problem
 from keng_loudspeaker.playing import children
 from keng_loudspeaker.playing.sound import RATE, Sound
+from keng_loudspeaker.proving.curve import Curve
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ class Hearing:
     last_s: float | None = None
     sounded: int = 0
     energy: float = 0.0
+    curve: Curve = field(default_factory=Curve)
     _onset: int = 0
     _onset_energy: float = 0.0
 
@@ -111,7 +113,10 @@ class Hearing:
             self.last_s = due_s + end / RATE
             self.sounded += end - begin
             self.energy += energy
-        if self.first_s is not None and not self.onset_known:
+        if self.first_s is None:
+            return
+        self.curve.add(energy, len(block))
+        if not self.onset_known:
             self._onset += len(block)
             self._onset_energy += energy
 

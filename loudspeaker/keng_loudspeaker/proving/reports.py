@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,7 +17,9 @@ from keng_contracts.playback import PlaybackEvent, What
 from keng_contracts.status import SpeakerStatus
 from keng_contracts.telemetry import Clock
 from keng_loudspeaker.obeying.obey import Refused
+from keng_loudspeaker.playing.sound import RATE
 from keng_loudspeaker.proving.evidence import Courier
+from keng_loudspeaker.proving.health import Health, problems
 from keng_loudspeaker.proving.meter import Hearing
 from keng_runtime.clock import clock_state, now_ms
 from keng_runtime.files import write_atomically
@@ -35,6 +37,8 @@ START = Histogram(
 
 #: The status is published again after this time even if nothing has changed.
 STATUS_S = 30.0
+#: What changes all the time, and alone is no reason to write the file again.
+_RESTLESS = ("evidence", "temperature_c", "disk_free_mb", "clock_error_ms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +154,7 @@ class Evidence:
             first_sample_ms=None if first_s is None else now_ms() - round((time.monotonic() - first_s) * 1000),
             level_dbfs=level,
             sounded_s=None if hearing is None or started else hearing.sounded_s,
+            **_curve(hearing, what),
         )
 
     def _of(self, order: Order, what: What, **more: object) -> None:
@@ -173,6 +178,12 @@ class Evidence:
         self._courier.add(event)
 
 
+def _curve(hearing: Hearing | None, what: What) -> dict[str, object]:
+    if hearing is None or what not in (What.FINISHED, What.CUT) or not hearing.sounded:
+        return {}
+    return {"curve_dbfs": hearing.curve.levels, "curve_step_s": hearing.curve.samples / RATE}
+
+
 class StatusBoard:
     """The retained status: published when something changed and from time to time, and written into a file for
     ``keng loudspeaker status``."""
@@ -186,6 +197,17 @@ class StatusBoard:
         self._zones: list[str] = []
         self._due_s = 0.0
         self._written = ""
+
+    def set_health(self, health: Health, *, evidence: int, programme: int, programme_waits: bool) -> None:
+        """How the machine is. A new problem, or one that is over, is published at once."""
+        found = problems(health, device=self._now.device, waiting=evidence, programme_waits=programme_waits)
+        told = found != self._now.problems
+        for problem in set(found) - set(self._now.problems):
+            log.warning("%s", problem)
+        about = {**asdict(health), "evidence": evidence, "programme": programme, "problems": found}
+        self._now = self._now.model_copy(update=about)
+        if told:
+            self.publish()
 
     def set(self, *, device: str, playing: str, refused: int, zones: frozenset[str]) -> None:
         """What is now. A change of what sounds is published at once, a count within a second."""
@@ -223,7 +245,7 @@ class StatusBoard:
         return sent
 
     async def _write(self) -> None:
-        known = self._now.model_dump(mode="json", exclude={"at_ms"})
+        known = self._now.model_dump(mode="json", exclude={"at_ms", *_RESTLESS})
         known |= {"clock": self._clock.state(), "connected": self._link.connected, "zones": self._zones}
         if (text := json.dumps(known)) == self._written:
             return

@@ -1,0 +1,84 @@
+"""How the machine on the pole is: what it says of itself, and what of that a person should look at.
+
+Each reading is None where the machine does not tell it. :func:`problems` is pure.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+_THERMAL = Path("/sys/class/thermal")
+#: The Raspberry Pi's firmware: bit 0 undervoltage now, bit 2 throttled now, bit 16 undervoltage since the start
+#: (Raspberry Pi documentation, vcgencmd get_throttled).
+_THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
+_UNDERVOLTAGE = 1 | 1 << 16
+
+HOT_C = 80.0
+LITTLE_ROOM_MB = 200
+#: A clock that may be off by so much starts nothing together.
+CLOCK_MS = 1000.0
+#: Evidence that nobody receipts for so long, in events.
+MANY_WAITING = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """``clock_error_ms`` is by how much the clock may be wrong, as NTP's daemon has told the kernel."""
+
+    temperature_c: float | None = None
+    undervoltage: bool | None = None
+    disk_free_mb: int | None = None
+    clock_error_ms: float | None = None
+
+
+def look(state: Path, clock_error_ms: float | None) -> Health:
+    """Read all of it; never raises."""
+    return Health(_temperature(), _undervoltage(), _disk_free_mb(state), clock_error_ms)
+
+
+def problems(health: Health, *, device: str, waiting: int, programme_waits: bool) -> list[str]:
+    """What a person should look at, in words, the same as long as it is the same."""
+    found = []
+    if not device:
+        found.append("no sound device")
+    if health.temperature_c is not None and health.temperature_c >= HOT_C:
+        found.append(f"hot: {HOT_C:g} °C or more")
+    if health.undervoltage:
+        found.append("undervoltage now or since the start: power supply or cable")
+    if health.disk_free_mb is not None and health.disk_free_mb < LITTLE_ROOM_MB:
+        found.append(f"less than {LITTLE_ROOM_MB} MB free on the disk")
+    if health.clock_error_ms is not None and abs(health.clock_error_ms) >= CLOCK_MS:
+        found.append(f"the clock may be off by {CLOCK_MS / 1000:g} s or more")
+    if programme_waits:
+        found.append("the programme waits: nobody keeps the clock")
+    if waiting >= MANY_WAITING:
+        found.append(f"{MANY_WAITING} or more events wait for the console's receipt")
+    return found
+
+
+def _temperature() -> float | None:
+    """The hottest zone, in °C."""
+    found = []
+    for zone in sorted(_THERMAL.glob("thermal_zone*/temp")):
+        try:
+            found.append(int(zone.read_text()) / 1000)
+        except (OSError, ValueError):
+            continue
+    return round(max(found), 1) if found else None
+
+
+def _undervoltage() -> bool | None:
+    try:
+        return bool(int(_THROTTLED.read_text(), 16) & _UNDERVOLTAGE)
+    except (OSError, ValueError):
+        return None
+
+
+def _disk_free_mb(state: Path) -> int | None:
+    try:
+        stat = os.statvfs(state)
+    except OSError:
+        return None
+    return stat.f_bavail * stat.f_frsize >> 20
