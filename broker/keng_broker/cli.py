@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import tomllib
@@ -28,8 +29,35 @@ def cli() -> None:
     \b
     Examples:
       keng-broker provision --registry commune.toml --out /root/keng --server-name broker.quang-tho.lan
+      keng-broker keys --folder /root/keng --commune quang-tho --renew alerts --broker 192.168.1.10
       keng-broker run --credentials /etc/keng/broker --home /var/lib/keng-broker
     """
+
+
+@cli.command()
+@click.option("--folder", type=click.Path(path_type=Path, file_okay=False), required=True, help="What provision made.")
+@click.option("--commune", required=True, help="Id of the commune.")
+@click.option("--renew", multiple=True, metavar="ISSUER", help="Give alerts or console a new signing key.")
+@click.option("--revoke", multiple=True, metavar="KEY", help="Id of a key that is to be obeyed no more.")
+@click.option("--broker", "host", default="localhost", show_default=True, help="Name of the broker.")
+@click.option("--port", default=8883, show_default=True, help="Its TLS port.")
+def keys(folder: Path, commune: str, renew: tuple[str, ...], revoke: tuple[str, ...], host: str, port: int) -> None:
+    """Renew or revoke signing keys, and tell every loudspeaker through the broker.
+
+    Copy the new signing.jwk to its service afterwards and start it again. Without --renew and --revoke the last
+    document is told once more. Loudspeakers alone follow it: other nodes get their keys by 'keng provision'.
+
+    \b
+    Examples:
+      keng-broker keys --folder /root/keng --commune quang-tho --renew alerts --broker 192.168.1.10
+      keng-broker keys --folder /root/keng --commune quang-tho --revoke console-1a2b3c4d
+    """
+    from keng_broker.keys import change_keys
+    from keng_broker.teller import tell_keys
+
+    token = change_keys(folder, commune, renew=renew, revoke=revoke)
+    asyncio.run(tell_keys(token, commune, folder / "root", host, port))
+    click.echo(f"told: {host}:{port} keeps it for every loudspeaker")
 
 
 @cli.command()
@@ -90,6 +118,7 @@ def provision(
             radio_nodes=radio_nodes,
         )
     purposes = {"ca": "stays off line: who has ca.key can be anyone", "broker": "the broker's machine"}
+    purposes |= {"root": "stays off line: it says which signing keys loudspeakers obey"}
     purposes |= {service: f"the machine of {service}" for service in services(replicas)}
     purposes |= dict.fromkeys(edges, "that edge node")
     purposes |= dict.fromkeys(speakers, "that loudspeaker")

@@ -39,6 +39,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from keng_contracts.errors import Problem
+from keng_contracts.keys import RIGHT
 from keng_contracts.topics import is_slug
 from keng_runtime.files import write_atomically
 from keng_runtime.signing import SigningKey, TrustStore
@@ -67,12 +68,14 @@ MAY = {
         }
     ),
 }
+#: Who vouches for keys to come, and revokes: its key is kept where the authority's is, away from every machine.
+ROOT = "root"
 #: The access list knows this many replicas of ingest.
 MAX_REPLICAS = 4
 
 #: id-kp-documentSigning (RFC 9336).
 _DOCUMENT_SIGNING = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.36")
-_RESERVED = re.compile(r"ca|broker|alerts|console|notify|ingest(-\d+)?")
+_RESERVED = re.compile(r"ca|root|broker|alerts|console|notify|ingest(-\d+)?")
 _DNS_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
 
 
@@ -105,7 +108,7 @@ def provision(
     if not is_slug(commune):
         raise Problem(f"{commune!r} is not a commune's id", todo="use a-z, 0-9 and dashes, as in the registry")
     # One machine may be both an edge and a loudspeaker: then it is named twice and is one identity.
-    identities = [*services(replicas), *dict.fromkeys(_checked("node", nodes))]
+    identities = [*services(replicas), ROOT, *dict.fromkeys(_checked("node", nodes))]
     for secret in _checked("secret", secrets):
         if secret in identities:
             raise Problem(f"a secret can't be called {secret!r}: that is a node's name", todo="rename the secret")
@@ -118,6 +121,7 @@ def provision(
         maker.identity(authority, commune, identity)
     maker.document_signer(authority, commune)
     trusted = [maker.signing_key(issuer).trusted(may) for issuer, may in MAY.items()]
+    trusted.append(maker.signing_key(ROOT).trusted(frozenset({RIGHT})))
     document = TrustStore.document(trusted)
     for identity in identities:
         maker.keep(f"{identity}/trust.json", document)

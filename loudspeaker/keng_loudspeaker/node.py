@@ -26,6 +26,7 @@ from keng_contracts.topics import BadTopic, Channel, Kind, Topic, is_slug
 from keng_loudspeaker.alone import button
 from keng_loudspeaker.alone.keeper import BUTTON, Keeper, button_play
 from keng_loudspeaker.hours import Hours, volumes
+from keng_loudspeaker.obeying.keyring import Keyring
 from keng_loudspeaker.obeying.memory import Memory
 from keng_loudspeaker.obeying.obey import Refused, decide
 from keng_loudspeaker.playing.jobs import Jobs
@@ -65,7 +66,7 @@ async def main(settings: LoudspeakerSettings, stop: asyncio.Event) -> None:
     me = credentials.identity
     if not is_slug(me):
         raise Problem(f"{me!r} is no name for a loudspeaker", where=str(credentials.folder), todo="provision it again")
-    trust = credentials.trust()
+    keyring = Keyring(credentials.trust(), settings.commune, settings.state / "keys.json")
     boot, clock = new_boot_id(), Clockwork(settings.clock == "trusted")
     run = run_folder(settings.state)
 
@@ -90,7 +91,8 @@ async def main(settings: LoudspeakerSettings, stop: asyncio.Event) -> None:
         node = Node(
             me=Audience(settings.commune, me, frozenset()),
             link=link,
-            registry=RegistryCopy(trust, settings.state / "registry.jws"),
+            keyring=keyring,
+            registry=RegistryCopy(keyring.trust, settings.state / "registry.jws"),
             memory=memory,
             stage=Stage(me, settings.device, run, latency_ms=settings.latency_ms, volume=settings.volume),
             media=Media(
@@ -152,6 +154,7 @@ class Node:
 
     me: Audience
     link: Link
+    keyring: Keyring
     registry: RegistryCopy
     memory: Memory
     stage: Stage
@@ -164,10 +167,9 @@ class Node:
     state: Path
 
     def __post_init__(self) -> None:
-        self._trust = self.link.credentials.trust()
         self.jobs = Jobs(self.stage, self.media, self.evidence, self.memory, lambda: self.hours, self._show)
         self.keeper = Keeper(
-            self._trust,
+            self.keyring.trust,
             self.state,
             self.me.commune,
             self.me.node,
@@ -186,6 +188,7 @@ class Node:
     async def listen(self) -> None:
         """Hear and obey."""
         self.link.at_every_connect(self._connected)
+        self._subscribe(Topic(self.me.commune, Kind.KEYS))
         self._subscribe(Topic(self.me.commune, Kind.REGISTRY))
         self._subscribe(Topic(self.me.commune, Kind.SPEAKER, self.me.node, Channel.COMMAND))
         self._subscribe(Topic(self.me.commune, Kind.SPEAKER, self.me.node, Channel.PLAYBACK_RECEIPT))
@@ -202,7 +205,9 @@ class Node:
             topic = Topic.parse(message.topic)
         except BadTopic:
             return
-        if topic.kind is Kind.REGISTRY:
+        if topic.kind is Kind.KEYS:
+            self._take_keys(message.payload)
+        elif topic.kind is Kind.REGISTRY:
             if self.registry.offer(message.payload):
                 self._follow(self.registry.current)
         elif topic.channel is Channel.PLAYBACK_RECEIPT:
@@ -212,6 +217,15 @@ class Node:
                 self.keeper.offer(message.payload)
         elif topic.kind is Kind.SPEAKER or topic.id in self.me.zones:
             self._command(message.payload)
+
+    def _take_keys(self, token: bytes) -> None:
+        refused = self.keyring.offer(token)
+        if refused is None:
+            log.info("key document %d is in force: %s", self.keyring.version, ", ".join(self.keyring.trust.keys))
+            self.evidence.keys(f"version {self.keyring.version}", taken=True)
+        elif refused and self._tell_refusals.take(time.monotonic()):
+            log.warning("a key document is not taken: %s; the keys in force stay", refused)
+            self.evidence.keys(refused, taken=False)
 
     def _connected(self) -> None:
         self.board.publish()
@@ -255,7 +269,7 @@ class Node:
         came_s = time.monotonic()
         verdict = decide(
             token,
-            trust=self._trust,
+            trust=self.keyring.trust,
             me=self.me,
             counters=self.memory.counters,
             now_s=now_ms() / 1000,

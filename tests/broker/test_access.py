@@ -20,7 +20,7 @@ from keng_runtime.credentials import Credentials
 from keng_runtime.mqtt import Link, Refused
 from tests.support.broker import COMMUNE, NODES, RunningBroker, credentials
 
-SERVICES = ("ingest", "ingest-2", "alerts", "notify", "console")
+SERVICES = ("ingest", "ingest-2", "alerts", "notify", "console", "root")
 EVERYONE = (*SERVICES, *NODES)
 
 # Topic: who may publish on it, who may hear it. Written down here a second time, against the shipped list.
@@ -38,6 +38,7 @@ RIGHTS: dict[str, tuple[set[str], set[str]]] = {
     "alert/phu-oc-level/command": ({"console"}, {"alerts", "console"}),
     "alert/phu-oc-level": ({"alerts"}, {"alerts", "notify", "console"}),
     "registry": ({"console"}, {*EVERYONE}),
+    "keys": ({"root"}, {*EVERYONE}),
     "ingest/ingest/canary": ({"ingest"}, {"ingest", "console"}),
     "ingest/ingest-2/canary": ({"ingest-2"}, {"ingest-2", "console"}),
     "notify/notify/status": ({"notify"}, {"console"}),
@@ -145,7 +146,7 @@ async def test_subscribing_to_anothers_topic_by_its_name_brings_nothing(links: d
     for tail in RIGHTS:
         await thief.subscribe(topic(tail))
     heard = await hears(links, topic("registry"))
-    assert heard["tram-khac"] == {topic("zone/ven-song/command"), topic("registry")}
+    assert heard["tram-khac"] == {topic("zone/ven-song/command"), topic("registry"), topic("keys")}
 
 
 async def test_what_was_retained_for_others_is_not_given_out_either(broker: RunningBroker) -> None:

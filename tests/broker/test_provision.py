@@ -51,6 +51,7 @@ def test_every_identity_gets_a_folder_that_is_complete(tmp_path: Path) -> None:
         "ingest-2": everyone,
         "alerts": sorted([*everyone, "signing.jwk"]),
         "notify": everyone,
+        "root": sorted([*everyone, "signing.jwk"]),
         "console": sorted([*everyone, "signing.jwk", "cap.crt", "cap.key"]),
         "tram-phu-oc": everyone,
         "loa-phuoc-yen": everyone,
@@ -277,6 +278,7 @@ def test_the_command_reads_the_registry_and_says_what_goes_where(tmp_path: Path)
     assert lines == [
         ["ca", "new", "stays off line: who has ca.key can be anyone"],
         ["broker", "new", "the broker's machine"],
+        ["root", "new", "stays off line: it says which signing keys loudspeakers obey"],
         ["ingest", "new", "the machine of ingest"],
         ["alerts", "new", "the machine of alerts"],
         ["notify", "new", "the machine of notify"],

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keng_contracts import topics
-from keng_contracts.topics import CHANNELS, BadTopic, Channel, Kind, Topic, is_slug, pattern
+from keng_contracts.topics import CHANNELS, WHOLE, BadTopic, Channel, Kind, Topic, is_slug, pattern
 
 slugs = st.from_regex(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True)
 
@@ -20,7 +20,7 @@ def any_topic(draw: st.DrawFn) -> Topic:
     return Topic(
         draw(slugs),
         kind,
-        None if kind is Kind.REGISTRY else draw(slugs),
+        None if kind in WHOLE else draw(slugs),
         draw(st.sampled_from(sorted(CHANNELS[kind], key=str))),
     )
 

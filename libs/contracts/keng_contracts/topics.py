@@ -41,6 +41,7 @@ class Kind(StrEnum):
     ZONE = "zone"
     ALERT = "alert"
     REGISTRY = "registry"
+    KEYS = "keys"
     INGEST = "ingest"
     NOTIFY = "notify"
 
@@ -67,9 +68,12 @@ CHANNELS: dict[Kind, frozenset[Channel | None]] = {
     Kind.ZONE: frozenset({Channel.COMMAND}),
     Kind.ALERT: frozenset({None, Channel.COMMAND}),
     Kind.REGISTRY: frozenset({None}),
+    Kind.KEYS: frozenset({None}),
     Kind.INGEST: frozenset({Channel.CANARY}),
     Kind.NOTIFY: frozenset({Channel.STATUS}),
 }
+#: Kinds that a commune has one of, without an id.
+WHOLE = frozenset({Kind.REGISTRY, Kind.KEYS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,7 @@ class Topic:
     def __post_init__(self) -> None:
         if not is_slug(self.commune):
             raise BadTopic(f"{self.commune!r} is not a commune's slug")
-        if (self.id is None) != (self.kind is Kind.REGISTRY):
+        if (self.id is None) != (self.kind in WHOLE):
             raise BadTopic(f"{self.kind} topics {'have no' if self.id else 'need an'} id")
         if self.id is not None and not is_slug(self.id):
             raise BadTopic(f"{self.id!r} is not a slug")
@@ -123,7 +127,7 @@ def pattern(
 ) -> str:
     """A subscription filter over topics of one kind; ``share`` makes it a shared subscription of that group."""
     levels = [ROOT, commune, kind.value]
-    if kind is not Kind.REGISTRY:
+    if kind not in WHOLE:
         levels.append(id)
     if channel is not None:
         levels.append(channel.value)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from joserfc import jws
 from joserfc.errors import JoseError
@@ -93,14 +94,18 @@ class TrustStore:
     def load(cls, path: Path) -> TrustStore:
         todo = "make it with 'keng provision'"
         try:
-            rows = json.loads(path.read_text())["keys"]
-            keys = [TrustedKey(r["kid"], r["iss"], frozenset(r["may"]), OKPKey.import_key(r["jwk"])) for r in rows]
+            return cls.read(json.loads(path.read_text())["keys"])
         except FileNotFoundError:
             raise Problem("the trusted keys are missing", where=str(path), todo=todo) from None
         except OSError as error:
             raise Problem(f"can't be read ({error.strerror})", where=str(path), todo="check owner and mode") from None
         except (ValueError, KeyError, TypeError, JoseError):
             raise Problem("is not a list of trusted keys", where=str(path), todo=todo) from None
+
+    @classmethod
+    def read(cls, rows: list[dict[str, Any]]) -> TrustStore:
+        """From rows as :meth:`document` writes them; raises ValueError, KeyError, TypeError or JoseError."""
+        keys = [TrustedKey(r["kid"], r["iss"], frozenset(r["may"]), OKPKey.import_key(r["jwk"])) for r in rows]
         return cls({key.kid: key for key in keys})
 
     @staticmethod

@@ -101,6 +101,10 @@ class Evidence:
     def stop_accepted(self, play: str, command: str) -> None:
         self._say(What.ACCEPTED, play=play, command=command, reason="stop")
 
+    def keys(self, reason: str, *, taken: bool) -> None:
+        """A key document was taken, or why not."""
+        self._say(What.ACCEPTED if taken else What.REFUSED, kind="keys", reason=reason)
+
     def preparing(self, command: str) -> None:
         self._say(What.ACCEPTED, command=command, kind="prepare", reason="prepare")
 
