@@ -89,6 +89,7 @@ class Watch:
         state: State | None = None,
         window: Window | None = None,
         data: Data | None = None,
+        track: Track | None = None,
     ) -> None:
         self.gauge = gauge
         self.limits = limits
@@ -99,10 +100,9 @@ class Watch:
         self.drill = Desk(f"{gauge.alert_id}-drill", gauge)
         self.agrees: Callable[[SecondSource, int], bool] = lambda second, now_ms: False
         self.rule = _rule(gauge)
-        self.forecast: Forecast | None = None
         #: How many times a forecast was tried: two in a row rest on samples in a row.
         self.tried = 0
-        self._track = Track()  # not kept on disk: two hours make it anew, and no siren rests on it
+        self.track = track or Track()
         self._thresholds: dict[int, float] = {}
         self._thresholds_of: tuple[int, int] = (0, 0)
 
@@ -129,10 +129,10 @@ class Watch:
         level = self.gauge.level(reading.value)
         newest = reading.time_ms > self.state.last_ms
         self.state, change = step(self.state, reading.time_ms, level, self.thresholds(reading.time_ms), self.rule)
-        if self._track.add(reading.time_ms, level):
+        if self.track.add(reading.time_ms, level):
             self.tried += 1
-            found = forecast(self._track, self.thresholds(reading.time_ms))
-            self.forecast = found if found is not None and found.level > self.state.level else None
+            found = forecast(self.track, self.thresholds(reading.time_ms))
+            self.track.foretold = found if found is not None and found.level > self.state.level else None
         if change is None and not (self.desk.response.questions and newest):
             return Taken(verdict, level)
         scene = self._scene(heard_ms, value=level, good_ms=reading.time_ms)
@@ -228,7 +228,12 @@ class Watch:
     @property
     def foresees(self) -> bool:
         """Whether there are samples enough to say that a level is coming, or that none is."""
-        return self._track.is_long_enough()
+        return self.track.is_long_enough()
+
+    @property
+    def forecast(self) -> Forecast | None:
+        """The next level and when it is expected, by the newest samples."""
+        return self.track.foretold
 
     def hear(self, time_ms: int, good: bool, heard_ms: int) -> None:
         """Let the data state know of a sample that was just taken."""

@@ -36,6 +36,8 @@ class Track:
 
     times: list[int] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
+    #: What was foretold by the newest of them.
+    foretold: Forecast | None = None
 
     def add(self, time_ms: int, value: float) -> bool:
         """Take a good sample; whether it was kept. One that is not newer, or too soon after the last, is left out."""

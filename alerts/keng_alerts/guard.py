@@ -62,9 +62,9 @@ class Guard:
             self._tell(self._alarms.take(reading, topic.id or "", heard_ms, verdict))
 
     def foretold(self, watch: Watch, time_ms: int, heard_ms: int) -> None:
-        """Take what a gauge's watch foretells, if it has tried anew and could: after a start it knows nothing yet."""
+        """Take what a gauge's watch foretells, if it has tried anew and could: before half an hour it can't."""
         sensor = watch.gauge.sensor.id
-        if self._alarms is not None and watch.foresees and self._tried.get(sensor) != watch.tried:
+        if self._alarms is not None and watch.foresees and watch.tried > self._tried.get(sensor, 0):
             self._tried[sensor] = watch.tried
             self._tell(self._alarms.foretold(sensor, watch.forecast, time_ms, heard_ms))
 

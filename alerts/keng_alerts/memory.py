@@ -19,6 +19,7 @@ from urllib.parse import quote
 from pydantic import TypeAdapter
 
 from keng_alerts.data import Data
+from keng_alerts.forecast import Track
 from keng_alerts.hazard import State
 from keng_alerts.response import Response
 from keng_contracts.alerts import AlertDocument
@@ -28,6 +29,7 @@ from keng_signals.quality import Window
 #: The state of a gauge as it is written down.
 STATE = TypeAdapter(State)
 RESPONSE = TypeAdapter(Response)
+TRACK = TypeAdapter(Track)
 _DATA = TypeAdapter(Data)
 #: For so long the commands that were sent stay on record.
 KEPT_MS = 30 * 86_400_000
@@ -37,6 +39,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS gauge (series TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS quality (series TEXT PRIMARY KEY, window TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS data (series TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS track (series TEXT PRIMARY KEY, samples TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS alarm (id TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS alert (id TEXT PRIMARY KEY, document TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS outgoing (
@@ -95,6 +98,7 @@ class Changes:
     timeline: list[Entry] = field(default_factory=list)
     obeyed: dict[str, int] = field(default_factory=dict)
     alarms: dict[str, Any] = field(default_factory=dict)
+    tracks: dict[str, Track] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         decided = self.responses or self.documents or self.timeline or self.obeyed
@@ -130,6 +134,10 @@ class Memory:
     def data(self) -> dict[str, Data]:
         """The state of every gauge's data, by series."""
         return {s: _DATA.validate_json(t) for s, t in self._db.execute("SELECT series, state FROM data")}
+
+    def tracks(self) -> dict[str, Track]:
+        """The last two hours of every gauge, and what they foretell, by series."""
+        return {s: TRACK.validate_json(t) for s, t in self._db.execute("SELECT series, samples FROM track")}
 
     def alarms(self) -> dict[str, Any]:
         """What every alarm by a rule remembers, by its id, as JSON."""
@@ -173,6 +181,7 @@ class Memory:
             self._put("data (series, state)", ((s, _DATA.dump_json(v).decode()) for s, v in changes.data.items()))
             responses = ((a, RESPONSE.dump_json(r).decode()) for a, r in changes.responses.items())
             self._put("response (alert, state)", responses)
+            self._put("track (series, samples)", ((s, TRACK.dump_json(t).decode()) for s, t in changes.tracks.items()))
             self._put("alarm (id, state)", ((i, json.dumps(a, allow_nan=False)) for i, a in changes.alarms.items()))
             self._put("alert (id, document)", ((d.id, d.model_dump_json()) for d in changes.documents.values()))
             self._put("obeyed (issuer, counter)", changes.obeyed.items())

@@ -17,6 +17,7 @@ from keng_alerts.data import Data
 from keng_alerts.dispatch import Dispatch
 from keng_alerts.documents import adopted
 from keng_alerts.engine import Step, Taken, Watch
+from keng_alerts.forecast import Track
 from keng_alerts.gauges import gauges
 from keng_alerts.guard import Guard
 from keng_alerts.hazard import State
@@ -86,6 +87,7 @@ class Alerts:
         self._states: dict[str, State] = memory.states()
         self._windows: dict[str, Window] = memory.windows()
         self._data: dict[str, Data] = memory.data()
+        self._tracks: dict[str, Track] = memory.tracks()
         self._responses: dict[str, Response] = memory.responses()
         self._alerts: dict[str, AlertDocument] = memory.alerts()
         self._obeyed = memory.obeyed()
@@ -164,7 +166,12 @@ class Alerts:
         limits, self._watches = limits_of(registry), {}
         for series, gauge in gauges(registry).items():
             watch = Watch(
-                gauge, limits[series], self._states.get(series), self._windows.get(series), self._data.get(series)
+                gauge,
+                limits[series],
+                self._states.get(series),
+                self._windows.get(series),
+                self._data.get(series),
+                self._tracks.get(series),
             )
             for desk in (watch.desk, watch.drill):
                 desk.document = self._alerts.get(desk.id)
@@ -202,7 +209,10 @@ class Alerts:
             gauge = watch.gauge
             if gauge.sensor.node != topic.id or gauge.registry.commune.id != topic.commune:
                 continue
+            tried = watch.tried
             taken = watch.take(reading, pack.made_ms, heard_ms)
+            if watch.tried > tried:
+                self._tracks[reading.series] = changes.tracks[reading.series] = watch.track
             SAMPLES.labels(taken.verdict.flag.name.lower()).inc()
             self._states[reading.series] = changes.states[reading.series] = watch.state
             self._windows[reading.series] = changes.windows[reading.series] = watch.window

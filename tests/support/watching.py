@@ -11,7 +11,7 @@ from keng_alerts.data import Data
 from keng_alerts.engine import Step, Watch
 from keng_alerts.gauges import gauges
 from keng_alerts.hazard import State
-from keng_alerts.memory import RESPONSE
+from keng_alerts.memory import RESPONSE, TRACK
 from keng_contracts.alerts import AlertDocument, Answer
 from keng_contracts.commands import AlertAction, Play, Stop
 from keng_contracts.playback import PlaybackEvent, What
@@ -108,6 +108,7 @@ class OneGauge:
             _STATE.validate_json(_STATE.dump_json(old.state)),
             Window.load(json.loads(json.dumps(old.window.dump()))),
             _DATA.validate_json(_DATA.dump_json(old.data)),
+            TRACK.validate_json(TRACK.dump_json(old.track)),
         )
         for before, after in ((old.desk, new.desk), (old.drill, new.drill)):
             after.response = RESPONSE.validate_json(RESPONSE.dump_json(before.response))
