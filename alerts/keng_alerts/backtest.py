@@ -134,22 +134,23 @@ def replay(
     marked = None if labels is None else [Event(level, start, end) for level, start, end in labels]
     waiting = list(marked or ())
     heard_ms = newest_ms = tried = shift_ms = 0
+    unit, believable = gauge.sensor.unit, (Flag.GOOD, Flag.SUSPECT)
     for index, (time_ms, value) in enumerate(samples):
         if not index:
             shift_ms = -(min(0, time_ms - EARLIEST_MS) // _CALENDAR_MS) * _CALENDAR_MS
         engine_ms = time_ms + shift_ms
         heard_ms = max(heard_ms, engine_ms)
-        taken = watch.take(Reading("", engine_ms, value, gauge.sensor.unit), engine_ms, heard_ms)
+        taken = watch.take(Reading("", engine_ms, value, unit), engine_ms, heard_ms)
         result.flags[taken.verdict.test or "good"] += 1
-        possible = taken.verdict.flag is Flag.GOOD or taken.verdict.flag is Flag.SUSPECT
+        possible = taken.verdict.flag in believable
         result.times.append(time_ms)
-        result.levels.append(gauge.level(value) if possible else nan)
+        level = taken.level if taken.level is not None else gauge.level(value) if possible else nan
+        result.levels.append(level)
         if possible and time_ms > newest_ms:
             newest_ms = time_ms
-            level = result.levels[-1]
             if marked is None:
                 hindsight.add(Sample(index, time_ms, level), watch.thresholds(engine_ms))
-            for event in [e for e in waiting if time_ms >= e.start_ms]:
+            for event in [e for e in waiting if time_ms >= e.start_ms] if waiting else ():
                 event.count += 1
                 if is_confirmed(event, time_ms, watch.rule):
                     event.confirmed, event.confirmed_ms = index, time_ms
@@ -164,10 +165,12 @@ def replay(
         if taken.change is not None:
             result.steps.append(Step(index, time_ms, taken.change.before, taken.change.after))
             result.values.append(taken.change.value)
-        done = list(taken.steps)
+        done = taken.steps
         if watch.desk.response.questions:
-            done += watch.mind(heard_ms, able=False)
-        result.sirens += [Siren(time_ms, cause_ms - shift_ms, level, name) for name, level, cause_ms in _sounded(done)]
+            done = (*done, *watch.mind(heard_ms, able=False))
+        if done:
+            sounded = _sounded(done)
+            result.sirens += [Siren(time_ms, cause_ms - shift_ms, rank, name) for name, rank, cause_ms in sounded]
     result.thresholds = watch.thresholds(heard_ms)
     result.events = hindsight.end(result.thresholds) if marked is None else marked
     return result
