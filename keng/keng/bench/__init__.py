@@ -13,6 +13,7 @@ _BENCHES = {
     "edge-kills": ("keng.bench.edge_kills:command", "kill -9 of the agent at random moments: lost and doubled."),
     "store": ("keng.bench.store:command", "SQLite at the size of a year: room, answers, readers and the writer."),
     "alert-latency": ("keng.bench.alert_latency:command", "Serial frame → command → first audio sample."),
+    "speaker": ("keng.bench.speaker:command", "One loudspeaker: command → first sample, memory, time until ready."),
     "speaker-sync": ("keng.bench.speaker_sync:command", "How far apart loudspeakers start, in recorded sound."),
     "ingest-kills": ("keng.bench.ingest_kills:command", "kill -9 at random moments under load: lost and doubled."),
     "ingest": ("keng.bench.ingest:command", "Messages/s and readings/s into each store, lost and doubled."),

@@ -191,7 +191,7 @@ async def run(folder: Path, nodes: int, starts: int, clocks: list[tuple[float, f
             await _until(lambda: ready >= set(names), news, 30, "the nodes have no sound device", processes)
             await asyncio.sleep(1.5)  # the zones are subscribed; nothing tells when all have
             for number in range(1, starts + 1):
-                await _order(link, key, commune, number)
+                await order(link, key, commune, f"dong-bo-{number}", now_ms() + AHEAD_MS)
                 with contextlib.suppress(Problem):  # what did not come is not counted as a start
                     await _until(
                         functools.partial(_all_over, steps, number, nodes), news, PATIENCE_S, "no end", processes
@@ -214,10 +214,11 @@ async def run(folder: Path, nodes: int, starts: int, clocks: list[tuple[float, f
     }
 
 
-async def _order(link: Link, key: Any, commune: str, number: int) -> None:
+async def order(link: Link, key: Any, commune: str, name: str, start_ms: int | None = None) -> int:
+    """Order a short siren everywhere; returns when the command was handed to the broker (ms since 1970 UTC)."""
     at_ms = now_ms()
-    siren = Siren(pattern="dong-bo", blasts=1, blast_s=BLAST_S, gap_s=0)
-    play = Play(play=f"dong-bo-{number}", priority=Priority.EMERGENCY, items=[siren], start_ms=at_ms + AHEAD_MS)
+    siren = Siren(pattern="do", blasts=1, blast_s=BLAST_S, gap_s=0)
+    play = Play(play=name, priority=Priority.EMERGENCY, items=[siren], start_ms=start_ms)
     command = Command(
         iss=key.issuer,
         commune=commune,
@@ -231,6 +232,7 @@ async def _order(link: Link, key: Any, commune: str, number: int) -> None:
     )
     topic = Topic(commune, Kind.ZONE, "toan-xa", Channel.COMMAND)
     await link.publish(str(topic), key.sign(command.model_dump_json().encode()))
+    return at_ms
 
 
 def _all_over(steps: list[tuple[str, PlaybackEvent]], number: int, nodes: int) -> bool:
