@@ -26,7 +26,7 @@ KEY = f"gong/1 {RATE} {SECONDS} {STROKES} {PARTIALS} {PEAK} {ATTACK_S}"
 def write(path: Path) -> None:
     """Synthesise it into a WAV file; raises OSError."""
     stroke = _stroke()
-    whole = [0.0] * round(SECONDS * RATE)
+    whole = array("d", bytes(8 * round(SECONDS * RATE)))  # not a list: floats on their own stay in memory for good
     for at_s in STROKES:
         for i, value in enumerate(stroke[: len(whole) - round(at_s * RATE)], round(at_s * RATE)):
             whole[i] += value
@@ -38,11 +38,11 @@ def write(path: Path) -> None:
         out.setnchannels(1)
         out.setsampwidth(2)
         out.setframerate(RATE)
-        out.writeframes(array("h", [round(scale * value) for value in whole]).tobytes())
+        out.writeframes(array("h", (round(scale * value) for value in whole)).tobytes())
 
 
-def _stroke() -> list[float]:
-    samples = []
+def _stroke() -> array[float]:
+    samples = array("d")
     for i in range(round(SECONDS * RATE)):
         t = i / RATE
         ring = sum(share * math.exp(-t / life) * math.sin(2 * math.pi * hz * t) for hz, share, life in PARTIALS)
