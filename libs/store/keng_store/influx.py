@@ -55,6 +55,8 @@ MEASUREMENT = "reading"
 #: Bodies above this size are compressed: about a tenth remains. On loopback that only costs, a quarter of the rate.
 GZIP_OVER_BYTES = 8 << 10
 CONNECT_TIMEOUT_S = 3.0
+#: To count is to read all of a history: minutes, where there are tens of millions of points.
+COUNT_TIMEOUT_S = 600.0
 
 _WRITTEN = 204
 _REFUSED = {400, 422}
@@ -160,7 +162,8 @@ class InfluxStore:
 
     def counts(self, commune: str) -> dict[str, int]:
         answer = self._select(
-            f"SELECT count(value) FROM {MEASUREMENT} WHERE commune = {literal(commune)} GROUP BY station, quantity"
+            f"SELECT count(value) FROM {MEASUREMENT} WHERE commune = {literal(commune)} GROUP BY station, quantity",
+            timeout_s=COUNT_TIMEOUT_S,
         )
         return dict(sorted((series_of(commune, found), found["values"][0][1]) for found in answer))
 
@@ -296,11 +299,14 @@ class InfluxStore:
         """Time, value and flag of each point of one series; empty buckets left out."""
         return [point for found in self._select(query) for point in found["values"] if point[1] is not None]
 
-    def _select(self, query: str, *, epoch: str = "ms", method: str = "GET") -> list[dict[str, Any]]:
+    def _select(
+        self, query: str, *, epoch: str = "ms", method: str = "GET", timeout_s: float | None = None
+    ) -> list[dict[str, Any]]:
         """The series of one InfluxQL statement's answer, each with ``tags``, ``columns`` and ``values``."""
         self._set_up()
+        asked = {"db": self._database, "epoch": epoch, "q": query}
         try:
-            _, body = self._call(method, "/query", {"db": self._database, "epoch": epoch, "q": query})
+            _, body = self._call(method, "/query", asked, timeout_s=timeout_s)
             result = json.loads(body)["results"][0]
         except ApiException as error:
             raise self._unavailable(error) from None
@@ -318,9 +324,10 @@ class InfluxStore:
         query: Mapping[str, str],
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
     ) -> tuple[int, bytes]:
         """One request; status and body of its answer. Raises ApiException for a status that is not a success, and
-        StoreUnavailable when there is no answer."""
+        StoreUnavailable when there is no answer, within ``timeout_s`` if it is given."""
         try:
             response = self._client.api_client.call_api(
                 path,
@@ -330,6 +337,7 @@ class InfluxStore:
                 body=body,
                 _preload_content=False,
                 _return_http_data_only=True,
+                _request_timeout=None if timeout_s is None else (CONNECT_TIMEOUT_S * 1000, timeout_s * 1000),
             )
             return response.status, response.data
         except HTTPError as error:
