@@ -12,6 +12,7 @@ from keng_contracts.telemetry import Clock
 from keng_loudspeaker.playing import children
 from keng_loudspeaker.playing.sound import AUTO, NULL, environment, has_card, sinks
 from keng_loudspeaker.settings import LoudspeakerSettings
+from keng_loudspeaker.sounding.clips import LIST, Clips
 from keng_runtime.clock import clock_state
 from keng_runtime.credentials import Credentials
 
@@ -38,6 +39,10 @@ async def findings(settings: LoudspeakerSettings) -> AsyncIterator[Finding]:
     yield await _program("pactl", "--version")
     yield await _program("setpriv", "--version")
     yield await _voice()
+    if settings.piper_voice is not None:
+        yield _piper(settings.piper_voice)
+    if settings.recorded_words is not None:
+        yield _recorded(settings.recorded_words)
     yield await _device(settings.device)
     yield _credentials(settings.broker.credentials)
     yield _clock(settings)
@@ -57,6 +62,26 @@ async def _voice() -> Finding:
     if " vi " not in voices:
         return Finding("espeak-ng", "without a Vietnamese voice", todo="apt-get install espeak-ng-data")
     return Finding("espeak-ng", "with the voice vi")
+
+
+def _piper(voice: Path) -> Finding:
+    if shutil.which("piper") is None:
+        return Finding("piper", "not there", needed=False, todo=children.missing("piper").todo + "; espeak-ng speaks")
+    if not voice.is_file():
+        return Finding("piper", f"no voice at {voice}", needed=False, todo="mend 'piper_voice'; espeak-ng speaks")
+    return Finding("piper", f"with the voice {voice.stem}")
+
+
+def _recorded(folder: Path) -> Finding:
+    try:
+        clips = Clips.read(folder)
+        gone = sorted(path.name for path in clips.by_words.values() if not path.is_file())
+    except (OSError, ValueError) as error:
+        return Finding("recorded words", str(error), needed=False, todo=f"mend {folder}; a synthesiser speaks")
+    if gone:
+        todo = f"record them, or take them out of {LIST}"
+        return Finding("recorded words", f"without {', '.join(gone[:5])}", needed=False, todo=todo)
+    return Finding("recorded words", f"{len(clips.by_words)} recordings")
 
 
 async def _device(device: str) -> Finding:

@@ -43,10 +43,26 @@ def test_check_says_what_is_missing_and_how_to_get_it(tmp_path: Path, monkeypatc
     assert shown.exit_code == 1 and "apt-get install mpv" in shown.output
 
 
+def test_check_looks_at_voices_that_the_settings_name(tmp_path: Path) -> None:
+    words, settings = tmp_path / "words", tmp_path / "loudspeaker.toml"
+    settings.write_text(
+        f'commune = "quang-tho"\ndevice = "null"\nrecorded_words = "{words}"\npiper_voice = "{tmp_path}/vi.onnx"\n'
+        f'[broker]\ncredentials = "{credentials() / "loa-phuoc-yen"}"\n'
+    )
+    shown = CliRunner().invoke(cli, ["check", "--settings", str(settings)])
+    assert shown.exit_code == 0 and "! piper" in shown.output and "! recorded words" in shown.output
+    words.mkdir()
+    (words / "clips.tsv").write_text("ba.wav\tba\n")
+    assert "without ba.wav" in CliRunner().invoke(cli, ["check", "--settings", str(settings)]).output
+    (words / "ba.wav").touch()
+    assert "1 recordings" in CliRunner().invoke(cli, ["check", "--settings", str(settings)]).output
+
+
 def test_say_speaks_and_tells_what_was_heard() -> None:
     shown = CliRunner().invoke(cli, ["say", "--device", "null", "BĐ 3"])
     assert shown.exit_code == 0, shown.output
-    assert "báo động ba" in shown.output and "finished on null" in shown.output and "dBFS" in shown.output
+    assert "báo động ba" in shown.output and "dBFS" in shown.output
+    assert "phát xong trên null" in shown.output and "finished on null" in shown.output
 
 
 def test_a_file_that_is_no_sound_is_one_line(tmp_path: Path) -> None:

@@ -47,6 +47,27 @@ def stored(file: Path) -> Maker:
     return make
 
 
+def told(what: What, device: str, reason: str, hearing: Hearing | None, began_s: float) -> str:
+    """A step as the person at the machine reads it: Vietnamese, then English."""
+    vi, en = _WORDS.get(what, what.value), what.value
+    why = f" ({reason})" if reason else ""
+    vi, en = f"{vi} trên {device or 'không có loa'}{why}", f"{en} on {device or 'no device'}{why}"
+    if hearing is not None and hearing.first_s is not None:
+        after_ms, long_s, level = (hearing.first_s - began_s) * 1000, hearing.sounded_s, hearing.level_dbfs
+        vi += f", nghe thấy sau {after_ms:.0f} ms, kêu {long_s:.1f} s ở {level} dBFS"
+        en += f", heard after {after_ms:.0f} ms, {long_s:.1f} s of sound at {level} dBFS"
+    return f"{vi} · {en}"
+
+
+_WORDS = {
+    What.STARTED: "bắt đầu",
+    What.SILENT: "không nghe thấy gì",
+    What.CUT: "bị dừng",
+    What.FAILED: "không phát được",
+    What.FINISHED: "phát xong",
+}
+
+
 async def aloud(device: str, make: Maker, tell: Callable[[str], None]) -> None:
     """Play it on ``device`` and tell what was heard; raises :class:`Problem` if nothing was."""
     with tempfile.TemporaryDirectory(prefix="keng-") as name:
@@ -59,12 +80,7 @@ async def aloud(device: str, make: Maker, tell: Callable[[str], None]) -> None:
             began_s = time.monotonic()
 
             def say(what: What, item: int, *, reason: str = "", hearing: Hearing | None = None) -> None:
-                heard = ""
-                if hearing is not None and hearing.first_s is not None:
-                    after_ms = (hearing.first_s - began_s) * 1000
-                    heard = f", first sample after {after_ms:.0f} ms, {hearing.sounded_s:.1f} s of sound"
-                    heard += f" at {hearing.level_dbfs} dBFS"
-                tell(f"{what.value} on {stage.device or 'no device'}{f' ({reason})' if reason else ''}{heard}")
+                tell(told(what, stage.device, reason, hearing, began_s))
 
             performance = Performance([lambda: _same(clip)], stage, say)
             if not await performance.start():
