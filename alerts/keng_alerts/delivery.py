@@ -104,6 +104,8 @@ def event_of(event: PlaybackEvent) -> Event | None:
             return Event.BROKEN
         case What.SKIPPED:
             return None  # an occurrence of the programme: no order of ours
+        case What.HEARD | What.UNHEARD:
+            return None  # a microphone that fails is no siren that fails: people look
 
 
 def take(track: Track, event: Event) -> Track:

@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from keng_console.live import Heard, Live
 from keng_console.views import NodeView, Sound, SpeakerView
 from keng_contracts.alerts import AlertDocument
-from keng_contracts.playback import PlaybackEvent
+from keng_contracts.playback import PlaybackEvent, What
 from keng_contracts.registry import Registry
 from keng_contracts.status import EdgeStatus, SpeakerStatus
 from keng_contracts.telemetry import EARLIEST_MS
 
 #: Failing sources told of one node; a node whose bus is down has them all.
 MAX_FAILING = 8
+#: What is no step of what sounds: the microphone's word on it, and what did not come to sound.
+_BESIDE = (What.HEARD, What.UNHEARD, What.SKIPPED)
 
 
 def speakers(live: Live, registry: Registry) -> list[SpeakerView]:
@@ -54,6 +56,7 @@ def speakers(live: Live, registry: Registry) -> list[SpeakerView]:
 
 def _sound(events: Sequence[PlaybackEvent], alerts: dict[str, AlertDocument], playing: str) -> Sound | None:
     """The newest step of what plays, or else of what was played last; the level from the newest that measured one."""
+    events = [event for event in events if event.what not in _BESIDE]
     job = playing or next((event.play for event in reversed(events) if event.play), "")
     steps = [event for event in events if event.play == job]
     if not steps:

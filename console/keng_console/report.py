@@ -84,7 +84,7 @@ def _take(line: Line, play: _Play, event: PlaybackEvent) -> None:
             line.late += event.reason.startswith("late")
         case What.STARTED:
             play.heard = True
-        case What.SILENT:
+        case What.SILENT | What.UNHEARD:
             line.silent += 1
         case What.CUT:
             play.cut = True

@@ -55,6 +55,11 @@ class LoudspeakerSettings(ServiceSettings):
     evidence_events: int = Field(
         20_000, ge=100, description="playback events kept at most until the console has receipted them"
     )
+    microphone: str = Field(
+        "",
+        description="a microphone near the loudspeaker, as 'pactl list short sources' has it: what is played is "
+        "compared with what it hears; empty for none",
+    )
     button: str = Field(
         "",
         description="input device whose key, held, starts the emergency set without any network, and ends it: a GPIO "

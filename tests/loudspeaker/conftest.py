@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -159,6 +160,11 @@ class RunningNode:
             [sys.executable, "-m", "keng_loudspeaker", "run", "--settings", self.file], log=self.state / "log"
         )
         return self.process
+
+    def pactl(self, *words: str) -> None:
+        """Change the node's own sound server."""
+        env = {**os.environ, "PULSE_SERVER": f"unix:{self.state}/run/pulse/native"}
+        subprocess.run(["pactl", *words], env=env, check=True, stdout=subprocess.DEVNULL, timeout=10)
 
     @contextlib.asynccontextmanager
     async def ears(self) -> AsyncIterator[Ears]:

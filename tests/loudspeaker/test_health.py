@@ -29,11 +29,12 @@ WELL = Health(temperature_c=45.0, undervoltage=False, disk_free_mb=9000, clock_e
         (Health(clock_error_ms=-1000.0), {}, ["the clock may be off"]),
         (WELL, {"device": ""}, ["no sound device"]),
         (WELL, {"programme_waits": True}, ["the programme waits"]),
+        (WELL, {"unheard": True}, ["the microphone did not hear"]),
         (WELL, {"waiting": 5000}, ["5000 or more events wait"]),
     ],
 )
 def test_what_a_person_should_look_at_is_said_in_words(state: Health, more: dict[str, object], said: list[str]) -> None:
-    about = {"device": "null", "waiting": 0, "programme_waits": False, **more}
+    about = {"device": "null", "waiting": 0, "programme_waits": False, "unheard": False, **more}
     found = problems(state, **about)  # type: ignore[arg-type]
     assert len(found) == len(said) and all(one.startswith(start) for one, start in zip(found, said, strict=True))
 

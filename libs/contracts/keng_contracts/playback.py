@@ -20,6 +20,8 @@ class What(StrEnum):
     CUT = "cut"
     FAILED = "failed"
     FINISHED = "finished"
+    HEARD = "heard"  # a microphone outside has heard it
+    UNHEARD = "unheard"  # it has not, though sound left the player
     SKIPPED = "skipped"  # an occurrence of the programme that could not be played in time, or at this hour
 
 
@@ -29,7 +31,8 @@ class PlaybackEvent(BaseModel):
     ``level_dbfs`` is the RMS level, in dB below full scale, of the audio that left the player: for STARTED over
     the first quarter of a second of sound, for FINISHED and CUT over the whole of what was heard. ``due_ms`` is when
     the first sample was due, where that was known before. ``curve_dbfs`` is the level from the first sample on,
-    pauses and all, a point for every ``curve_step_s``.
+    pauses and all, a point for every ``curve_step_s``. HEARD and UNHEARD have the level at the microphone,
+    and in ``match`` how well its course followed what was played (-1 to 1).
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -51,6 +54,7 @@ class PlaybackEvent(BaseModel):
     sounded_s: float | None = None
     curve_dbfs: list[int] = Field([], max_length=64)
     curve_step_s: float | None = None
+    match: float | None = None
     exercise: bool = False
     cause: Cause | None = None
 

@@ -28,7 +28,8 @@ Remember = Callable[[list[str]], None]
 
 
 class Jobs:
-    """Plays orders as the playlist decides. ``changed`` is called whenever something else sounds, or nothing."""
+    """Plays orders as the playlist decides. ``changed`` is called whenever something else sounds, or nothing, and
+    ``finished`` when an item was played to its end."""
 
     def __init__(
         self,
@@ -45,6 +46,7 @@ class Jobs:
         self._memory = memory
         self._hours = hours
         self._changed = changed
+        self.finished: Callable[[Order, int, Hearing], None] = lambda order, item, hearing: None
         self._playlist = Playlist.remembering(memory.ended())
         self._orders: dict[str, Order] = {}
         self._places: dict[str, Place] = {}  # where to go on, of jobs that were cut and resume
@@ -130,6 +132,8 @@ class Jobs:
     def _start(self, order: Order) -> None:
         def say(what: What, item: int, *, reason: str = "", hearing: Hearing | None = None) -> None:
             self._evidence.step(order, what, item, reason, hearing)
+            if what is What.FINISHED and hearing is not None:
+                self.finished(order, item, hearing)
 
         play = order.play
         hurry = play.priority is Priority.EMERGENCY

@@ -38,7 +38,7 @@ def look(state: Path, clock_error_ms: float | None) -> Health:
     return Health(_temperature(), _undervoltage(), _disk_free_mb(state), clock_error_ms)
 
 
-def problems(health: Health, *, device: str, waiting: int, programme_waits: bool) -> list[str]:
+def problems(health: Health, *, device: str, waiting: int, programme_waits: bool, unheard: bool) -> list[str]:
     """What a person should look at, in words, the same as long as it is the same."""
     found = []
     if not device:
@@ -51,6 +51,8 @@ def problems(health: Health, *, device: str, waiting: int, programme_waits: bool
         found.append(f"less than {LITTLE_ROOM_MB} MB free on the disk")
     if health.clock_error_ms is not None and abs(health.clock_error_ms) >= CLOCK_MS:
         found.append(f"the clock may be off by {CLOCK_MS / 1000:g} s or more")
+    if unheard:
+        found.append("the microphone did not hear what was played last: amplifier, cable, loudspeaker or microphone")
     if programme_waits:
         found.append("the programme waits: nobody keeps the clock")
     if waiting >= MANY_WAITING:

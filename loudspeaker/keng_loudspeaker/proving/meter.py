@@ -16,7 +16,7 @@ import time
 from array import array
 from asyncio.subprocess import PIPE, Process
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import mul
 
@@ -209,10 +209,17 @@ class Ears:
 @contextlib.asynccontextmanager
 async def listen(sound: Sound) -> AsyncIterator[Ears]:
     """Listen to a sink's monitor; raises :class:`Problem` if it delivers nothing."""
+    async with listen_to(f"{sound.sink}.monitor", sound.env, sound.latency_ms) as ears:
+        yield ears
+
+
+@contextlib.asynccontextmanager
+async def listen_to(source: str, env: Mapping[str, str], latency_ms: int) -> AsyncIterator[Ears]:
+    """Listen to any source of the sound server; raises :class:`Problem` if it delivers nothing."""
     child = await children.start(
-        *("parec", f"--device={sound.sink}.monitor", "--raw", "--format=s16le", f"--rate={RATE}", "--channels=1"),
-        *(f"--latency-msec={sound.latency_ms}", "--client-name=keng-loudspeaker", "--stream-name=meter"),
-        env=sound.env,
+        *("parec", f"--device={source}", "--raw", "--format=s16le", f"--rate={RATE}", "--channels=1"),
+        *(f"--latency-msec={latency_ms}", "--client-name=keng-loudspeaker", "--stream-name=meter"),
+        env=env,
         stdout=PIPE,
     )
     ears = Ears(Meter())
@@ -222,7 +229,7 @@ async def listen(sound: Sound) -> AsyncIterator[Ears]:
             async with asyncio.timeout(LOST_S):
                 await ears.fed.wait()
         if not ears.fed.is_set() or ears.lost.is_set():
-            raise Problem("nothing can be heard from the sink's monitor", where=sound.sink, retried=True)
+            raise Problem("nothing can be heard from it", where=source, retried=True)
         yield ears
     finally:
         task.cancel()

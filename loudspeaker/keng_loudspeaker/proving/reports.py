@@ -20,6 +20,7 @@ from keng_loudspeaker.obeying.obey import Refused
 from keng_loudspeaker.playing.sound import RATE
 from keng_loudspeaker.proving.evidence import Courier
 from keng_loudspeaker.proving.health import Health, problems
+from keng_loudspeaker.proving.loopback import Match
 from keng_loudspeaker.proving.meter import Hearing
 from keng_runtime.clock import clock_state, now_ms
 from keng_runtime.files import write_atomically
@@ -161,6 +162,15 @@ class Evidence:
             **_curve(hearing, what),
         )
 
+    def outside(self, order: Order, item: int, match: Match) -> None:
+        """What the microphone has heard of an item."""
+        what = What.HEARD if match.heard else What.UNHEARD
+        log.log(
+            logging.INFO if match.heard else logging.ERROR, "%s: item %d %s outside", order.play.play, item, what.value
+        )
+        kind = order.play.items[item].kind
+        self._of(order, what, item=item, kind=kind, level_dbfs=match.level_dbfs, match=match.correlation)
+
     def _of(self, order: Order, what: What, **more: object) -> None:
         play = order.play
         about = {"play": play.play, "priority": play.priority, "exercise": play.exercise, "cause": play.cause}
@@ -202,9 +212,13 @@ class StatusBoard:
         self._due_s = 0.0
         self._written = ""
 
-    def set_health(self, health: Health, *, evidence: int, programme: int, programme_waits: bool) -> None:
+    def set_health(
+        self, health: Health, *, evidence: int, programme: int, programme_waits: bool, unheard: bool
+    ) -> None:
         """How the machine is. A new problem, or one that is over, is published at once."""
-        found = problems(health, device=self._now.device, waiting=evidence, programme_waits=programme_waits)
+        found = problems(
+            health, device=self._now.device, waiting=evidence, programme_waits=programme_waits, unheard=unheard
+        )
         told = found != self._now.problems
         for problem in set(found) - set(self._now.problems):
             log.warning("%s", problem)
