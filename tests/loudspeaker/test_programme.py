@@ -62,8 +62,8 @@ FIVE = ms(MONDAY.replace(hour=5))
 @pytest.mark.parametrize(
     ("after_ms", "expected"),
     [
-        (-2001, None),
-        (-2000, 0),
+        (-2501, None),
+        (-2500, 0),
         (0, 0),
         (1000, 0),
         (1001, 1001),

@@ -46,7 +46,7 @@ from keng_runtime.settings import BrokerSettings
 
 OFFSET_MS, DRIFT_PPM = 3.0, 2.0
 #: A command comes so long before its moment.
-AHEAD_MS = 1600
+AHEAD_MS = 2000
 BLAST_S = 0.4
 PATIENCE_S = 12.0
 #: A sample above this is sound; a pause of so many samples is one.

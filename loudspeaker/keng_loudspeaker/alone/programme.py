@@ -22,7 +22,7 @@ from keng_contracts.programme import Entry, Occurrence, Programme
 from keng_loudspeaker.hours import Hours
 
 #: So long before its time an occurrence is handed over, so that it is ready and all loudspeakers begin together.
-AHEAD_MS = 2000
+AHEAD_MS = 2500
 #: What begins later than that is late.
 LATE_MS = 1000
 

@@ -23,12 +23,13 @@ from keng_loudspeaker.playing.sound import RATE
 #: Farther ahead no start is waited for: an error in the command must not keep a siren silent.
 MOST_AHEAD_S = 30.0
 #: The silence before, and for how long before the moment it is begun.
-LEAD_S, BEGUN_S = 1.0, 1.3
+LEAD_S, BEGUN_S = 1.4, 1.7
 #: The silence after. Between files without a gap mpv calls one ended that it has read to its end, and what is shorter
 #: than its buffer (0.4 s) has ended before it is heard.
 REST_S = 0.6
-#: The silence is measured once it flows, so often, so far apart.
-FLOWS_S, LOOKS, LOOK_S = 0.2, 20, 0.004
+#: The silence is measured so long after it began, so often, so far apart: what the sound server says of its delay gets
+#: better in the first half second (0.2 s: nodes up to 1.4 ms apart; 0.6 s: up to 0.5 ms).
+FLOWS_S, LOOKS, LOOK_S = 0.6, 28, 0.004
 
 
 def ahead(start_s: float, now_s: float, clock: Clock) -> tuple[float, str]:
@@ -80,16 +81,18 @@ def _silence(seconds: float) -> str:
 
 
 async def _ends(mpv: Mpv) -> float | None:
-    """When the silence will have left the loudspeaker, by the monotonic clock. Single answers are late by what the
-    machine has else to do; the middle one is not."""
-    ends = []
+    """When the silence will have left the loudspeaker, by the monotonic clock. An answer that took long says little of
+    when it was true: the middle one of the quicker half counts."""
+    answers = []
     for _ in range(LOOKS):
         asked_s = time.monotonic()
         with contextlib.suppress(PlayerFailed):  # "unavailable" for as long as nothing has been heard
             heard_s = await mpv.ask("get_property", "audio-pts")
-            ends.append((asked_s + time.monotonic()) / 2 + LEAD_S - heard_s)
+            told_s = time.monotonic()
+            answers.append((told_s - asked_s, (asked_s + told_s) / 2 + LEAD_S - heard_s))
         await asyncio.sleep(LOOK_S)
-    return statistics.median(ends) if ends else None
+    quick = sorted(answers)[: (len(answers) + 1) // 2]
+    return statistics.median(end_s for _, end_s in quick) if quick else None
 
 
 async def _sleep_until(moment_s: float) -> None:
