@@ -45,6 +45,8 @@ class Stream:
     gain_db: float = 0.0
 
 
+#: What was spoken in a hurry is measured so much later: the siren before it must not wait for the machine.
+MEASURED_AFTER_S = 20.0
 #: A relay ends after this time whatever its order says: the clock may be wrong.
 LONGEST_RELAY_S = 4 * 3600.0
 
@@ -194,6 +196,7 @@ class Media:
         return f"media-{item.sha256}"
 
     async def _measure_later(self, path: Path) -> None:
+        await asyncio.sleep(MEASURED_AFTER_S)
         with contextlib.suppress(loudness.NoSound):
             await loudness.measured(path)
 
