@@ -60,6 +60,7 @@ class Keeper:
         self._hours = hours
         self._news = asyncio.Event()
         self._timeless = False
+        self._objection = ""
 
     @property
     def emergency(self) -> list[Item]:
@@ -81,7 +82,8 @@ class Keeper:
         if objection is None and (programme := self._copy.current) is not None:
             self._evidence.programme(f"programme/{programme.version}", len(programme.occurrences))
             self._news.set()
-        elif objection:
+        elif objection and objection != self._objection:  # it is retained, and comes at every connect
+            self._objection = objection
             reason, _, detail = objection.partition(": ")
             log.warning("a programme is not taken: %s", objection)
             self._evidence.programme_refused(Refusal(reason), detail)
