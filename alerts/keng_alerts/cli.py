@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from keng_alerts.notify.cli import notify
-from keng_alerts.people import COMMANDS
+from keng_alerts.people.people import COMMANDS
 from keng_alerts.settings import AlertsSettings
 from keng_contracts.errors import Problem
 from keng_runtime.cli import Group, run_service, settings_option
@@ -77,9 +77,9 @@ def backtest(
       keng alerts backtest bo.csv --station phu-oc --where station_id=71518 --svg bo.svg
       keng alerts backtest street.csv --station cho --registry commune.toml --value dist_mm --unit mm --events none.csv
     """
-    from keng_alerts.drawing import draw
-    from keng_alerts.rehearsal import run as rehearse
-    from keng_alerts.rehearsal import words
+    from keng_alerts.backtest.drawing import draw
+    from keng_alerts.backtest.rehearsal import run as rehearse
+    from keng_alerts.backtest.rehearsal import words
 
     wanted: dict[str, str] = {}
     for text in where:

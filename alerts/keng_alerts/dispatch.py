@@ -16,8 +16,8 @@ from collections import deque
 
 from prometheus_client import Counter
 
+from keng_alerts.gauge.response import Send
 from keng_alerts.memory import Memory, Outgoing
-from keng_alerts.response import Send
 from keng_contracts.commands import Command
 from keng_contracts.topics import Channel, Kind, Topic
 from keng_runtime.clock import now_ms

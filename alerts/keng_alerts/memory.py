@@ -18,10 +18,10 @@ from urllib.parse import quote
 
 from pydantic import TypeAdapter
 
-from keng_alerts.data import Data
-from keng_alerts.forecast import Track
-from keng_alerts.hazard import State
-from keng_alerts.response import Response
+from keng_alerts.gauge.data import Data
+from keng_alerts.gauge.forecast import Track
+from keng_alerts.gauge.hazard import State
+from keng_alerts.gauge.response import Response
 from keng_contracts.alerts import AlertDocument
 from keng_contracts.errors import Problem
 from keng_signals.quality import Window

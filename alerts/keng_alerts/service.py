@@ -11,23 +11,25 @@ from typing import Any
 from prometheus_client import Counter
 from pydantic import TypeAdapter, ValidationError
 
-from keng_alerts import control, obey
-from keng_alerts.authority import delegation_lapsed
-from keng_alerts.data import Data
+from keng_alerts.alarms.guard import Guard
 from keng_alerts.dispatch import Dispatch
-from keng_alerts.documents import adopted
-from keng_alerts.engine import Step, Taken, Watch
-from keng_alerts.forecast import Track
-from keng_alerts.gauges import gauges
-from keng_alerts.guard import Guard
-from keng_alerts.hazard import State
+from keng_alerts.gauge.authority import delegation_lapsed
+from keng_alerts.gauge.data import Data
+from keng_alerts.gauge.documents import adopted
+from keng_alerts.gauge.engine import Step, Taken, Watch
+from keng_alerts.gauge.forecast import Track
+from keng_alerts.gauge.gauges import gauges
+from keng_alerts.gauge.hazard import State
+from keng_alerts.gauge.response import Response, Send
 from keng_alerts.memory import Changes, Entry, Memory
-from keng_alerts.response import Response, Send
+from keng_alerts.people import control, obey
 from keng_alerts.settings import AlertsSettings
+from keng_contracts.alert_commands import AlertAction, AlertStop
 from keng_contracts.alerts import AlertDocument, Answer
 from keng_contracts.authority import SecondSource
-from keng_contracts.commands import AlertAction, AlertStop, Refusal, Stop
+from keng_contracts.commands import Stop
 from keng_contracts.errors import Problem
+from keng_contracts.judging import Refusal
 from keng_contracts.playback import PlaybackEvent
 from keng_contracts.registry import Registry
 from keng_contracts.telemetry import BadPack, Flag, decode

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from keng_contracts.commands import MAX_VALIDITY_S
+from keng_contracts.judging import MAX_VALIDITY_S
 from keng_runtime.settings import ServiceSettings
 
 

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from keng_console.models import Base, EdgeAnswer, EdgeOrder, Playback, RegistryVersion
 from keng_console.orders import Answer, Order, Told
-from keng_contracts.commands import EdgeAction
+from keng_contracts.edge_commands import EdgeAction
 from keng_contracts.errors import Problem
 from keng_contracts.playback import PlaybackEvent
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from keng_console.orders import Stands, Told
 from keng_console.words import Words
-from keng_contracts.commands import EdgeAction, Identify, Refusal, Reload, SetInterval
+from keng_contracts.edge_commands import EdgeAction, Identify, Reload, SetInterval
+from keng_contracts.judging import Refusal
 
 
 def action(words: Words, ordered: EdgeAction) -> str:

@@ -24,7 +24,7 @@ import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from keng_contracts.commands import EdgeAction, Reload, Restart
+from keng_contracts.edge_commands import EdgeAction, Reload, Restart
 from keng_contracts.status import EdgeStatus
 
 REFUSED = "refused: "

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 
 from keng_console.orders import Answer, Told
 from keng_console.programme import Plan
-from keng_contracts.commands import EdgeAction
+from keng_contracts.edge_commands import EdgeAction
 from keng_contracts.names import Slug
 
 #: The socket's name in the state folder.

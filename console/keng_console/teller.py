@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Callable
 from keng_console.database import Database, DatabaseUnavailable
 from keng_console.live import Live
 from keng_console.orders import Answer, Stands, Told, answer_in, trial_s
-from keng_contracts.commands import EdgeAction, EdgeCommand
+from keng_contracts.edge_commands import EdgeAction, EdgeCommand
 from keng_contracts.errors import Problem
 from keng_contracts.status import EdgeStatus
 from keng_contracts.topics import Channel, Kind, Topic

@@ -20,7 +20,7 @@ from keng_console.orders import Answer, Stands, Told
 from keng_console.settings import ConsoleSettings
 from keng_console.talk import ANSWER, NAME, TOLD, List, Tell
 from keng_console.words import Words, words
-from keng_contracts.commands import EdgeAction, Identify, Reload, Restart, SetInterval
+from keng_contracts.edge_commands import EdgeAction, Identify, Reload, Restart, SetInterval
 from keng_contracts.errors import Problem
 from keng_runtime.cli import Group, settings_option
 from keng_runtime.settings import explain, load

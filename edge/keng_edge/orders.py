@@ -1,6 +1,6 @@
 """Signed commands to this agent: judged, counted on disk, obeyed, answered.
 
-The rules are those of :func:`keng_contracts.commands.judge`, the same as for a loudspeaker: a pinned key that may order
+The rules are those of :func:`keng_contracts.judging.judge`, the same as for a loudspeaker: a pinned key that may order
 this action, for us, with a counter that was never seen, within its time. The counter is on disk before anything is
 done, so that a command which ends the agent isn't obeyed again by the next run. JOSE costs 10 MiB; it is loaded by the
 first command, not by the agent.
@@ -18,16 +18,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from keng_contracts.commands import (
-    Audience,
-    EdgeCommand,
-    Identify,
-    Refusal,
-    Reload,
-    SetInterval,
-    judge,
-)
+from keng_contracts.edge_commands import EdgeCommand, Identify, Reload, SetInterval
 from keng_contracts.errors import Problem
+from keng_contracts.judging import Audience, Refusal, judge
 from keng_contracts.status import EdgeReply
 from keng_contracts.telemetry import Clock
 from keng_runtime.clock import clock_state, now_ms

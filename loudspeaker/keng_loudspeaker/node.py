@@ -18,8 +18,9 @@ from typing import Any
 
 from prometheus_client import Counter
 
-from keng_contracts.commands import Audience, Command, Play, Prepare, Siren, Stop
+from keng_contracts.commands import Command, Play, Prepare, Siren, Stop
 from keng_contracts.errors import Problem
+from keng_contracts.judging import Audience
 from keng_contracts.registry import Registry
 from keng_contracts.status import SpeakerStatus
 from keng_contracts.topics import BadTopic, Channel, Kind, Topic, is_slug

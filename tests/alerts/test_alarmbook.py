@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keng_alerts.alarmbook import Alarms, Told
+from keng_alerts.alarms.alarmbook import Alarms, Told
 from keng_contracts.alerts import AlertDocument, Forecast, Hazard
 from keng_contracts.registry import Registry
 from keng_contracts.rules import Severity

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keng_alerts.alarms import TABLE, UP, Change, Event, Phase, Seen, State, step
+from keng_alerts.alarms.alarms import TABLE, UP, Change, Event, Phase, Seen, State, step
 from keng_contracts.rules import Bounds
 
 START = 1_763_323_200_000

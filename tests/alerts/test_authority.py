@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from keng_alerts.authority import Circumstances, Verdict, delegation_lapsed, rulings
+from keng_alerts.gauge.authority import Circumstances, Verdict, delegation_lapsed, rulings
 from keng_contracts.alerts import Silence, Why
 from keng_contracts.registry import AuthorityMode
 from tests.support.registry import sample

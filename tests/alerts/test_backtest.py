@@ -12,10 +12,10 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keng_alerts.backtest import choose, replay
+from keng_alerts.backtest.backtest import choose, replay
 from keng_alerts.cli import cli
-from keng_alerts.engine import Watch
-from keng_alerts.forecast import HOUR_MS, Track, forecast
+from keng_alerts.gauge.engine import Watch
+from keng_alerts.gauge.forecast import HOUR_MS, Track, forecast
 from keng_contracts.telemetry import Reading
 from keng_signals.quality import Limits
 from tests.support.registry import LEVEL, SAMPLE, sample

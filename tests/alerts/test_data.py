@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keng_alerts.data import TABLE, Data, Event, sample, tick
-from keng_alerts.engine import Watch
-from keng_alerts.gauges import gauges
+from keng_alerts.gauge.data import TABLE, Data, Event, sample, tick
+from keng_alerts.gauge.engine import Watch
+from keng_alerts.gauge.gauges import gauges
 from keng_contracts.alerts import DataState
 from keng_contracts.telemetry import Reading
 from keng_signals.quality import Limits

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from keng_alerts.gauges import Gauge, gauges
+from keng_alerts.gauge.gauges import Gauge, gauges
 from keng_contracts.alerts import Delivery, Hazard, Stage
 from keng_contracts.commands import Play, Priority, Siren, Speech
 from keng_contracts.playback import What

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keng_alerts import delivery
-from keng_alerts.delivery import TABLE, Event, Track, begin, event_of, overdue, repeat, take
+from keng_alerts.gauge import delivery
+from keng_alerts.gauge.delivery import TABLE, Event, Track, begin, event_of, overdue, repeat, take
 from keng_contracts.alerts import Delivery
 from keng_contracts.playback import PlaybackEvent, What
 from keng_contracts.registry import ResponseRule

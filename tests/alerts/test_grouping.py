@@ -3,7 +3,7 @@
 from itertools import permutations
 from typing import Any
 
-from keng_alerts.grouping import group, muted
+from keng_alerts.alarms.grouping import group, muted
 from keng_contracts.alerts import AlertDocument, Forecast, Hazard
 from keng_contracts.registry import Registry
 from keng_contracts.rules import Severity

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from keng_alerts.engine import Watch
-from keng_alerts.gauges import gauges
-from keng_alerts.guard import KEEP_MS, Guard
+from keng_alerts.alarms.guard import KEEP_MS, Guard
+from keng_alerts.gauge.engine import Watch
+from keng_alerts.gauge.gauges import gauges
 from keng_alerts.memory import Changes, Memory
 from keng_contracts.alerts import AlertDocument, Hazard
 from keng_contracts.telemetry import Reading

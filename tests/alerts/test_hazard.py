@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keng_alerts.hazard import Change, State, Transition, step
+from keng_alerts.gauge.hazard import Change, State, Transition, step
 from keng_alerts.memory import STATE
 from keng_contracts.registry import HazardRule
 

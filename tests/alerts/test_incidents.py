@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from keng_contracts.commands import AlertAction, Play, Siren
+from keng_contracts.alert_commands import AlertAction
+from keng_contracts.commands import Play, Siren
 from keng_contracts.playback import What
 from tests.support.registry import sample
 from tests.support.watching import ALERT, DRILL, OneGauge

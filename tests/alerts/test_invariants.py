@@ -7,9 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keng_contracts.alerts import Delivery
-from keng_contracts.authority import AuthorityMode
-from keng_contracts.commands import (
+from keng_contracts.alert_commands import (
     AlertAcknowledge,
     AlertConfirm,
     AlertCorrect,
@@ -17,8 +15,10 @@ from keng_contracts.commands import (
     AlertDrill,
     AlertSilence,
     AlertStop,
-    Play,
 )
+from keng_contracts.alerts import Delivery
+from keng_contracts.authority import AuthorityMode
+from keng_contracts.commands import Play
 from keng_contracts.playback import What
 from tests.support.watching import ALERT, DRILL, NIGHT, OneGauge, commune
 

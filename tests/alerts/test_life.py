@@ -4,8 +4,8 @@ import doctest
 
 import pytest
 
-from keng_alerts import life
-from keng_alerts.life import TABLE, Event, Life, acknowledge, cleared, raised, tick
+from keng_alerts.gauge import life
+from keng_alerts.gauge.life import TABLE, Event, Life, acknowledge, cleared, raised, tick
 from keng_contracts.alerts import Stage
 from keng_contracts.registry import ResponseRule
 

@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keng_alerts.measures import RECENT, Air, Doubt, Flat, Measure, Rain, Silence
+from keng_alerts.alarms.measures import RECENT, Air, Doubt, Flat, Measure, Rain, Silence
 from keng_contracts.telemetry import Flag, Reading
 from keng_signals.air import vn_aqi
 from keng_signals.quality import Verdict

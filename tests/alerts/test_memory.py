@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from keng_alerts import memory
-from keng_alerts.documents import adopted
-from keng_alerts.hazard import State
+from keng_alerts.gauge.documents import adopted
+from keng_alerts.gauge.hazard import State
 from keng_alerts.memory import Changes, Entry, Memory, Outgoing, read_timeline
+from keng_contracts.alert_commands import AlertAcknowledge
 from keng_contracts.alerts import Stage
-from keng_contracts.commands import AlertAcknowledge
 from keng_contracts.errors import Problem
 from tests.support.watching import OneGauge
 

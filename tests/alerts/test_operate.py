@@ -2,8 +2,7 @@
 
 import pytest
 
-from keng_contracts.alerts import Delivery, Hazard, Stage
-from keng_contracts.commands import (
+from keng_contracts.alert_commands import (
     AlertAcknowledge,
     AlertAction,
     AlertConfirm,
@@ -12,12 +11,9 @@ from keng_contracts.commands import (
     AlertDrill,
     AlertSilence,
     AlertStop,
-    Play,
-    Priority,
-    Siren,
-    Speech,
-    Stop,
 )
+from keng_contracts.alerts import Delivery, Hazard, Stage
+from keng_contracts.commands import Play, Priority, Siren, Speech, Stop
 from keng_contracts.playback import What
 from tests.support.watching import ALERT, DRILL, OneGauge, commune
 

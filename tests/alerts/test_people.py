@@ -15,17 +15,10 @@ from typing import Any
 
 import pytest
 
-from keng_alerts.control import NAME
+from keng_alerts.people.control import NAME
+from keng_contracts.alert_commands import AlertAcknowledge, AlertAction, AlertCommand, AlertConfirm
 from keng_contracts.alerts import AlertDocument
-from keng_contracts.commands import (
-    AlertAcknowledge,
-    AlertAction,
-    AlertCommand,
-    AlertConfirm,
-    Command,
-    Play,
-    Stop,
-)
+from keng_contracts.commands import Command, Play, Stop
 from keng_contracts.registry import Registry
 from keng_contracts.telemetry import Reading
 from keng_contracts.topics import Channel, Kind, Topic, pattern
@@ -342,7 +335,7 @@ def test_a_state_folder_that_takes_no_socket_stops_nothing(broker: RunningBroker
 
 
 def test_an_order_that_can_not_be_read_is_answered_in_words(service: Service) -> None:
-    from keng_alerts.control import ask
+    from keng_alerts.people.control import ask
 
     for request, says in (
         ({"do": "dance"}, "no order"),

@@ -25,7 +25,8 @@ from keng_console.cap.records import MAX_UNPROVEN, Outgoing, Records
 from keng_console.database import UNREADABLE, Database, DatabaseUnavailable, Evidence
 from keng_console.models import Base
 from keng_console.orders import Answer, Told
-from keng_contracts.commands import Identify, Reload, SetInterval, Stop
+from keng_contracts.commands import Stop
+from keng_contracts.edge_commands import Identify, Reload, SetInterval
 from keng_contracts.errors import Problem
 from keng_contracts.playback import PlaybackEvent, What
 from keng_contracts.telemetry import Clock

@@ -20,8 +20,9 @@ from click.testing import CliRunner
 
 from keng_console.cli import cli
 from keng_console.desk import listen
-from keng_contracts.commands import Audience, EdgeCommand, Restart
+from keng_contracts.edge_commands import EdgeCommand, Restart
 from keng_contracts.errors import Problem
+from keng_contracts.judging import Audience
 from keng_contracts.status import EdgeReply, EdgeStatus
 from keng_contracts.telemetry import Clock
 from keng_contracts.topics import Channel, Kind, Topic

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from keng_console import order_words
 from keng_console.orders import Answer, Order, Stands, Told, answer_in, trial_s
 from keng_console.words import words
-from keng_contracts.commands import EdgeAction, Identify, Refusal, Reload, Restart, SetInterval
+from keng_contracts.edge_commands import EdgeAction, Identify, Reload, Restart, SetInterval
+from keng_contracts.judging import Refusal
 from keng_contracts.status import EdgeReply, EdgeStatus
 
 NODE, JTI, BOOT = "tram-phu-oc", "0a0a0a0a", "6f1c2a90d3e4b7a1"

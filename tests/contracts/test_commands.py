@@ -10,15 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from keng_contracts.commands import (
-    CLOCK_SKEW_S,
-    MAX_VALIDITY_S,
-    Audience,
-    Command,
-    Refusal,
-    Stop,
-    judge,
-)
+from keng_contracts.commands import Command, Stop
+from keng_contracts.judging import CLOCK_SKEW_S, MAX_VALIDITY_S, Audience, Refusal, judge
 from keng_contracts.telemetry import Clock
 
 NOW = 1_763_258_400.0

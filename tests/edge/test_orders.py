@@ -12,16 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keng_contracts.commands import (
-    Audience,
-    EdgeAction,
-    EdgeCommand,
-    Identify,
-    Refusal,
-    Reload,
-    Restart,
-    SetInterval,
-)
+from keng_contracts.edge_commands import EdgeAction, EdgeCommand, Identify, Reload, Restart, SetInterval
+from keng_contracts.judging import Audience, Refusal
 from keng_contracts.status import EdgeStatus
 from keng_contracts.telemetry import Clock
 from keng_contracts.topics import Channel, Kind, Topic, pattern

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from joserfc import jws
 from joserfc.jwk import OctKey
 
-from keng_contracts.commands import CLOCK_SKEW_S, MAX_VALIDITY_S, Audience, Refusal
+from keng_contracts.judging import CLOCK_SKEW_S, MAX_VALIDITY_S, Audience, Refusal
 from keng_contracts.telemetry import Clock
 from keng_loudspeaker.hours import Hours
 from keng_loudspeaker.obeying.obey import Accepted, Refused, decide

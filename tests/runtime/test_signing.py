@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from joserfc import jws
 from joserfc.jwk import OctKey, OKPKey
 
-from keng_contracts.commands import Refusal
 from keng_contracts.errors import Problem
+from keng_contracts.judging import Refusal
 from keng_runtime.signing import MAX_TOKEN_BYTES, NotTrusted, SigningKey, TrustStore
 
 ALERTS = SigningKey.generate("alerts")

@@ -7,13 +7,14 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from keng_alerts.data import Data
-from keng_alerts.engine import Step, Watch
-from keng_alerts.gauges import gauges
-from keng_alerts.hazard import State
+from keng_alerts.gauge.data import Data
+from keng_alerts.gauge.engine import Step, Watch
+from keng_alerts.gauge.gauges import gauges
+from keng_alerts.gauge.hazard import State
 from keng_alerts.memory import RESPONSE, TRACK
+from keng_contracts.alert_commands import AlertAction
 from keng_contracts.alerts import AlertDocument, Answer
-from keng_contracts.commands import AlertAction, Play, Stop
+from keng_contracts.commands import Play, Stop
 from keng_contracts.playback import PlaybackEvent, What
 from keng_contracts.registry import Registry
 from keng_contracts.telemetry import Clock, Flag, Reading

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from keng_contracts.commands import EdgeCommand, Identify
+from keng_contracts.edge_commands import EdgeCommand, Identify
 from keng_contracts.topics import Channel, Kind, Topic
 from keng_runtime.mqtt import Link
 from keng_runtime.signing import SigningKey

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
-from keng_alerts.grouping import Notice, group
+from keng_alerts.alarms.grouping import Notice, group
 from keng_alerts.notify.occasions import Occasion
 from keng_alerts.notify.plan import Page
 from keng_alerts.notify.settings import Kind
@@ -50,7 +50,7 @@ def compose(
     documents: Mapping[str, AlertDocument] = MappingProxyType({}),
 ) -> tuple[str, str]:
     """Title (the first line) and body of a page. With the alerts' documents, by id, those that belong together by
-    :mod:`keng_alerts.grouping` are one line."""
+    :mod:`keng_alerts.alarms.grouping` are one line."""
     alerts = dict.fromkeys(o.alert for o in page.occasions if o.kind in _GROUPED)
     known = [documents[alert] for alert in alerts if alert in documents]
     notices = {alert: notice for notice in (group(known, registry) if registry else []) for alert in notice.alerts}

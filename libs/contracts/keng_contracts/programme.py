@@ -12,8 +12,8 @@ from typing import Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from keng_contracts.commands import Item, Person, Priority
-from keng_contracts.names import Slug
+from keng_contracts.commands import Item, Priority
+from keng_contracts.names import Person, Slug
 
 #: Longest programme, in milliseconds.
 SPAN_MS = 7 * 86_400_000

@@ -15,8 +15,8 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
-from keng_contracts.commands import Refusal
 from keng_contracts.errors import Problem
+from keng_contracts.judging import Refusal
 
 _ALGORITHM = "Ed25519"
 #: Largest signed document that is looked at, in bytes: a registry of a large commune is some tens of kilobytes.

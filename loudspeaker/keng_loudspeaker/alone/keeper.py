@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from keng_contracts.commands import Item, Play, Priority, Refusal, Siren
+from keng_contracts.commands import Item, Play, Priority, Siren
+from keng_contracts.judging import Refusal
 from keng_contracts.registry import Registry
 from keng_loudspeaker.alone.copy import ProgrammeCopy
 from keng_loudspeaker.alone.diary import Diary

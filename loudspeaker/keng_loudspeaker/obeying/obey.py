@@ -15,7 +15,7 @@ may it sound at this hour?                              ``quiet-hours``
 ======================================================  ==================
 
 The first rows are the signature's (:meth:`keng_runtime.signing.TrustStore.verify`), the next four the law of
-:func:`keng_contracts.commands.judge`, the last is in :mod:`keng_loudspeaker.hours`; a node whose clock is not trusted
+:func:`keng_contracts.judging.judge`, the last is in :mod:`keng_loudspeaker.hours`; a node whose clock is not trusted
 goes by the time at which the command was signed. Dallas 2017 (156 sirens, unencrypted) and SirenJack 2018 (commands
 in the clear) are why every row is there.
 """
@@ -27,7 +27,8 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from keng_contracts.commands import Audience, Command, Play, Refusal, judge
+from keng_contracts.commands import Command, Play
+from keng_contracts.judging import Audience, Refusal, judge
 from keng_contracts.telemetry import Clock
 from keng_loudspeaker.hours import Hours
 from keng_runtime.settings import explain

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from keng_contracts.commands import Priority, Refusal
+from keng_contracts.commands import Priority
+from keng_contracts.judging import Refusal
 from keng_contracts.playback import What
 from keng_loudspeaker.hours import Hours
 from keng_loudspeaker.obeying.memory import Memory

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from prometheus_client import Counter, Histogram
 
-from keng_contracts.commands import Play, Prepare, Priority, Refusal
+from keng_contracts.commands import Play, Prepare, Priority
+from keng_contracts.judging import Refusal
 from keng_contracts.playback import PlaybackEvent, What
 from keng_contracts.status import SpeakerStatus
 from keng_contracts.telemetry import Clock

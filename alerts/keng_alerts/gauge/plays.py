@@ -7,8 +7,8 @@ real.
 
 from __future__ import annotations
 
-from keng_alerts import texts
-from keng_alerts.response import Evidence, Scene
+from keng_alerts.gauge import texts
+from keng_alerts.gauge.response import Evidence, Scene
 from keng_contracts.commands import Cause, Item, Play, Priority, Siren, Speech
 from keng_contracts.registry import SirenPattern
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from keng_alerts import authority, delivery, life, plays
-from keng_alerts.authority import Circumstances, Ruling, Verdict
-from keng_alerts.gauges import Gauge
-from keng_alerts.hazard import Transition
-from keng_alerts.response import Evidence, Next, Ordered, Response, Scene, Send
+from keng_alerts.gauge import authority, delivery, life, plays
+from keng_alerts.gauge.authority import Circumstances, Ruling, Verdict
+from keng_alerts.gauge.gauges import Gauge
+from keng_alerts.gauge.hazard import Transition
+from keng_alerts.gauge.response import Evidence, Next, Ordered, Response, Scene, Send
 from keng_contracts.alerts import Question, Why
 from keng_contracts.commands import Play, Stop
 from keng_contracts.playback import PlaybackEvent, What

@@ -13,11 +13,11 @@ from typing import Any
 from prometheus_client import Counter
 from pydantic import ValidationError
 
-from keng_alerts.alarmbook import Alarms, Told
-from keng_alerts.engine import Watch
+from keng_alerts.alarms.alarmbook import Alarms, Told
+from keng_alerts.gauge.engine import Watch
 from keng_alerts.memory import Changes, Entry, Memory
+from keng_contracts.alert_commands import AlertAcknowledge, AlertAction
 from keng_contracts.alerts import FLOOD, Acknowledgement, AlertDocument, Answer, Hazard, Stage
-from keng_contracts.commands import AlertAcknowledge, AlertAction
 from keng_contracts.registry import Registry
 from keng_contracts.status import EdgeStatus, SpeakerStatus
 from keng_contracts.telemetry import Reading

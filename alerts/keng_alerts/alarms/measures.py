@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any, Protocol
 
-from keng_alerts.alarms import Seen
+from keng_alerts.alarms.alarms import Seen
 from keng_contracts.alerts import Forecast
 from keng_contracts.telemetry import Flag, Reading
 from keng_signals.air import NOWCAST_HOURS, PARTICLES, index, nowcast

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from keng_alerts.delivery import Track
-from keng_alerts.gauges import Gauge
-from keng_alerts.life import Life
+from keng_alerts.gauge.delivery import Track
+from keng_alerts.gauge.gauges import Gauge
+from keng_alerts.gauge.life import Life
 from keng_contracts.alerts import Answer, Question, Silence
 from keng_contracts.authority import SecondSource
 from keng_contracts.commands import Play, Stop

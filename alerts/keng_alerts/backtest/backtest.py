@@ -1,7 +1,7 @@
 """Replay a series through the engine that runs in service, and compare what it did with what was there. Pure.
 
 Each sample is heard at its own time, as if the gauge were live; one that comes after a newer one is heard at the newer
-one's. See :mod:`keng_alerts.truth` for what counts as an event.
+one's. See :mod:`keng_alerts.backtest.truth` for what counts as an event.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from datetime import date
 from math import isfinite, nan
 from typing import Any, NamedTuple
 
-from keng_alerts.engine import Step as Done
-from keng_alerts.engine import Watch
-from keng_alerts.forecast import HORIZON_H, HOUR_MS
-from keng_alerts.gauges import Gauge, gauges
-from keng_alerts.truth import Event, Hindsight, Sample, Step, compare, is_confirmed
+from keng_alerts.backtest.truth import Event, Hindsight, Sample, Step, compare, is_confirmed
+from keng_alerts.gauge.engine import Step as Done
+from keng_alerts.gauge.engine import Watch
+from keng_alerts.gauge.forecast import HORIZON_H, HOUR_MS
+from keng_alerts.gauge.gauges import Gauge, gauges
 from keng_contracts.commands import Play
 from keng_contracts.errors import Problem
 from keng_contracts.registry import Authority, AuthorityMode, Registry

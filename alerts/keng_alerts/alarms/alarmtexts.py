@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from keng_alerts.texts import level_name, level_name_en
+from keng_alerts.gauge.texts import level_name, level_name_en
 from keng_contracts.alerts import Forecast
 from keng_contracts.registry import Derived, Registry, Sensor
 from keng_contracts.rules import Rule, RuleKind

@@ -1,7 +1,7 @@
 """One gauge, from a reading to what follows from it. Pure: the service and the backtest drive this very code.
 
-A reading passes :mod:`keng_signals.quality`, becomes a level, moves :mod:`keng_alerts.hazard`, and a change of level is
-turned by :mod:`keng_alerts.decide` into an alert document and, perhaps, orders. Only a good reading gets that far.
+A reading passes :mod:`keng_signals.quality`, becomes a level, moves :mod:`.hazard`, and a change of level is
+turned by :mod:`.decide` into an alert document and, perhaps, orders. Only a good reading gets that far.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-from keng_alerts import decide, documents
-from keng_alerts.data import Data, sample, tick
-from keng_alerts.forecast import Track, forecast
-from keng_alerts.gauges import Gauge
-from keng_alerts.hazard import Change, State, Transition, step
-from keng_alerts.operate import operate
-from keng_alerts.response import Evidence, Next, Note, Response, Scene, Send
+from keng_alerts.gauge import decide, documents
+from keng_alerts.gauge.data import Data, sample, tick
+from keng_alerts.gauge.forecast import Track, forecast
+from keng_alerts.gauge.gauges import Gauge
+from keng_alerts.gauge.hazard import Change, State, Transition, step
+from keng_alerts.gauge.operate import operate
+from keng_alerts.gauge.response import Evidence, Next, Note, Response, Scene, Send
+from keng_contracts.alert_commands import AlertAction, AlertDrill
 from keng_contracts.alerts import AlertDocument, Answer, DataState, Forecast
 from keng_contracts.authority import SecondSource
-from keng_contracts.commands import AlertAction, AlertDrill
 from keng_contracts.errors import Problem
 from keng_contracts.playback import PlaybackEvent
 from keng_contracts.registry import HazardRule

@@ -27,7 +27,7 @@ def _folder(settings_file: Path | None) -> Path:
 
 
 def _order(settings_file: Path | None, alert: str, do: str, by: str, **more: Any) -> None:
-    from keng_alerts.control import ask
+    from keng_alerts.people.control import ask
 
     order = {"do": f"alert-{do}", "by": by or getpass.getuser(), **{k: v for k, v in more.items() if v is not None}}
     reply = ask(_folder(settings_file), {"alert": alert, "order": order})
@@ -46,7 +46,7 @@ def list_(settings_file: Path | None, as_json: bool) -> None:
     Examples:
       keng alerts list --settings /etc/keng/alerts.toml
     """
-    from keng_alerts.control import ask
+    from keng_alerts.people.control import ask
 
     alerts = ask(_folder(settings_file), {"do": "list"}).get("alerts", [])
     if as_json:

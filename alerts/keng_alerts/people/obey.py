@@ -1,6 +1,6 @@
 """Whether an order from a person is obeyed that came over the broker. Pure but for the cost of a signature.
 
-The rules are those of :func:`keng_contracts.commands.judge`, the same as for a loudspeaker and an edge, but that the
+The rules are those of :func:`keng_contracts.judging.judge`, the same as for a loudspeaker and an edge, but that the
 time is always looked at: alerts judges by its own clock what is late, and an order that waited at the broker for hours
 must not sound a siren.
 """
@@ -11,7 +11,8 @@ from collections.abc import Mapping
 
 from pydantic import ValidationError
 
-from keng_contracts.commands import AlertCommand, Audience, Refusal, judge
+from keng_contracts.alert_commands import AlertCommand
+from keng_contracts.judging import Audience, Refusal, judge
 from keng_contracts.telemetry import Clock
 from keng_runtime.signing import NotTrusted, TrustStore
 

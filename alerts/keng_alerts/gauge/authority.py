@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from keng_alerts.gauges import local_day, local_time
+from keng_alerts.gauge.gauges import local_day, local_time
 from keng_contracts.alerts import Silence, Why
 from keng_contracts.authority import BY_ITSELF, SecondSource
 from keng_contracts.registry import Authority, AuthorityMode, Registry

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from keng_alerts import life, texts
-from keng_alerts.authority import mode_of
-from keng_alerts.gauges import Gauge
-from keng_alerts.hazard import State, Transition
-from keng_alerts.life import Life
-from keng_alerts.response import Response, Scene
+from keng_alerts.gauge import life, texts
+from keng_alerts.gauge.authority import mode_of
+from keng_alerts.gauge.gauges import Gauge
+from keng_alerts.gauge.hazard import State, Transition
+from keng_alerts.gauge.life import Life
+from keng_alerts.gauge.response import Response, Scene
 from keng_contracts.alerts import AlertDocument, Hazard
 
 

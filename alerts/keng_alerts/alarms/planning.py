@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from keng_alerts import health
-from keng_alerts.alarmtexts import Names, names_of
-from keng_alerts.measures import HOUR_MS, Ahead, Air, Doubt, Flat, Measure, Rain, Silence, Value
+from keng_alerts.alarms import health
+from keng_alerts.alarms.alarmtexts import Names, names_of
+from keng_alerts.alarms.measures import HOUR_MS, Ahead, Air, Doubt, Flat, Measure, Rain, Silence, Value
 from keng_contracts.derived import SPECS, DerivedKind
 from keng_contracts.registry import Derived, Registry, Sensor
 from keng_contracts.rules import Bounds, Rule, RuleKind, Watches, alarm_id, watched

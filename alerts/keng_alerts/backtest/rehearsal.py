@@ -1,4 +1,4 @@
-"""The edge of the backtest: which gauge, which file, which unit. The replay itself is :mod:`keng_alerts.backtest`."""
+"""The edge of the backtest: which gauge, which file, which unit. The replay itself is :mod:`.backtest`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
 
-from keng_alerts.backtest import Replay, choose, rehearse, replay, report
-from keng_alerts.gauges import local_day
-from keng_alerts.series import labels, rows, unit_of_values, zone_of
+from keng_alerts.backtest.backtest import Replay, choose, rehearse, replay, report
+from keng_alerts.backtest.series import labels, rows, unit_of_values, zone_of
+from keng_alerts.gauge.gauges import local_day
 from keng_contracts.errors import Problem
 from keng_contracts.registry import Registry
 from keng_runtime.settings import explain

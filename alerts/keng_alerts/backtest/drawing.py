@@ -8,8 +8,8 @@ from html import escape
 from math import isfinite
 from zoneinfo import ZoneInfo
 
-from keng_alerts import texts
-from keng_alerts.backtest import Replay
+from keng_alerts.backtest.backtest import Replay
+from keng_alerts.gauge import texts
 
 WIDTH, HEIGHT = 1200, 460
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 1180, 44, 360

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from keng_alerts import decide, life, plays
-from keng_alerts.authority import rows_in_force
-from keng_alerts.life import Life
-from keng_alerts.response import Next, Response, Scene
-from keng_contracts.alerts import Silence
-from keng_contracts.commands import (
+from keng_alerts.gauge import decide, life, plays
+from keng_alerts.gauge.authority import rows_in_force
+from keng_alerts.gauge.life import Life
+from keng_alerts.gauge.response import Next, Response, Scene
+from keng_contracts.alert_commands import (
     AlertAcknowledge,
     AlertAction,
     AlertConfirm,
@@ -23,6 +22,7 @@ from keng_contracts.commands import (
     AlertSilence,
     AlertStop,
 )
+from keng_contracts.alerts import Silence
 from keng_contracts.errors import Problem
 
 #: A silence that nobody ends must not outlast the flood that it was meant for.

@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from keng_contracts.alerts import Delivery
-from keng_contracts.commands import Refusal
+from keng_contracts.judging import Refusal
 from keng_contracts.playback import PlaybackEvent, What
 from keng_contracts.registry import ResponseRule
 

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from keng_alerts import alarmtexts, health, measures
-from keng_alerts.alarms import UP, Change, Phase, Seen, State, step
-from keng_alerts.grouping import unmuted
-from keng_alerts.planning import Planned, plan
+from keng_alerts.alarms import alarmtexts, health, measures
+from keng_alerts.alarms.alarms import UP, Change, Phase, Seen, State, step
+from keng_alerts.alarms.grouping import unmuted
+from keng_alerts.alarms.planning import Planned, plan
 from keng_contracts.alerts import FLOOD, AlertDocument, Forecast, Hazard, Stage
 from keng_contracts.registry import Registry
 from keng_contracts.rules import RuleKind

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from keng_alerts.alarms import Seen
-from keng_alerts.measures import Measure
+from keng_alerts.alarms.alarms import Seen
+from keng_alerts.alarms.measures import Measure
 from keng_contracts.status import EdgeStatus, SpeakerStatus
 from keng_contracts.telemetry import Reading
 from keng_signals.quality import Verdict

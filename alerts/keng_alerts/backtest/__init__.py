@@ -1,0 +1,1 @@
+"""A recorded series through the engine in service, held against what really was."""

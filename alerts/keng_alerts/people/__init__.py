@@ -1,0 +1,1 @@
+"""What people order: at this machine, or signed and over the broker."""
