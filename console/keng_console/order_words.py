@@ -53,5 +53,6 @@ def reason(words: Words, refusal: str) -> str:
         Refusal.REPLAYED: _("the command is an old one, sent again"),
         Refusal.NOT_YET: _("it is not valid yet, compare the clocks"),
         Refusal.EXPIRED: _("it has expired, compare the clocks"),
+        Refusal.QUIET_HOURS: _("it is night there, and no second person has confirmed it"),
     }
     return f"{why[Refusal(refusal)]} ({refusal})" if refusal in why else refusal

@@ -14,8 +14,10 @@ LEVEL = "quang-tho/phu-oc/level"
 
 
 def sample(**changes: Any) -> Registry:
-    """The sample commune; ``changes`` replace whole tables, e.g. ``version=2`` or ``hazard_rules=[{…}]``."""
-    return Registry.model_validate({**tomllib.loads(SAMPLE.read_text(encoding="utf-8")), **changes})
+    """The sample commune; ``changes`` replace whole tables, e.g. ``version=2`` or ``hazard_rules=[{…}]``. With other
+    sensors it has no rules for those that are gone, unless they are given."""
+    gone: dict[str, Any] = {"rules": [], "response_rules": []} if "sensors" in changes else {}
+    return Registry.model_validate({**tomllib.loads(SAMPLE.read_text(encoding="utf-8")), **gone, **changes})
 
 
 def signed(registry: Registry, credentials: Path) -> bytes:
