@@ -205,7 +205,7 @@ def test_a_drill_is_never_in_one_page_with_what_is_real_and_says_so_first() -> N
     page = next(page for page in village.pages if page.exercise)
     title, body = compose(page, ["vi", "en"], sample(), ZONE)
     assert title == "DIỄN TẬP: Báo động 3 tại Phú Ốc"
-    assert body.startswith("Đây là diễn tập") and "This is a drill" in body
+    assert body.startswith("Đây là diễn tập") and "This is an exercise" in body
 
 
 @settings(max_examples=40)

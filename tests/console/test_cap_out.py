@@ -120,10 +120,12 @@ def test_a_forecast_that_comes_and_goes_is_not_told_more_often_than_every_ten_mi
 
 
 def test_a_drill_is_an_exercise_in_status_note_and_words() -> None:
-    for document in (raised(3, exercise=True), raised(3, drill_of="phu-oc-level")):
+    marked = {"headline": "DIỄN TẬP: Báo động 3 tại Phú Ốc", "headline_en": "EXERCISE: Flood alarm level 3 at Phú Ốc"}
+    for document in (raised(3, exercise=True), raised(3, drill_of="phu-oc-level", **marked)):
         message = Story().at(0, document)
         assert message is not None and message.status is Status.EXERCISE and "Diễn tập" in message.note
-        assert [info.headline.split(":")[0] for info in message.infos] == ["DIỄN TẬP", "DRILL"]
+        for info, mark in zip(message.infos, ("DIỄN TẬP: ", "EXERCISE: "), strict=True):
+            assert info.headline.startswith(mark) and info.headline.count(mark) == 1
 
 
 def test_a_drill_that_becomes_real_is_told_at_once() -> None:

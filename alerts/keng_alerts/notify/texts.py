@@ -32,8 +32,8 @@ _WORDS = {
         "test": "Tin thử từ Kẻng. Không cần làm gì.",
     },
     "en": {
-        "exercise": "DRILL: ",
-        "drill": "This is a drill; there is no real danger.",
+        "exercise": "EXERCISE: ",
+        "drill": "This is an exercise; there is no real danger.",
         "many": "{n} things, the gravest: ",
         "more": "… and {n} more.",
         "again": "Told again ({n}): nobody has acknowledged.",
@@ -85,7 +85,7 @@ def _lines(page: Page, language: str, zone: ZoneInfo, notices: Mapping[str, Noti
     first = getattr(told[0], language)
     count = len(told)
     head = (words["many"].format(n=count) if count > 1 else "") + first
-    if page.exercise:
+    if page.exercise and not head.startswith(words["exercise"]):
         head = words["exercise"] + head
     lines = [words["drill"]] if page.exercise else []
     for occasion in told[:NAMED]:

@@ -154,8 +154,9 @@ def _info(
     headline = (d.headline if vi else d.headline_en) or d.headline
     river = station.river if station else ""
     exercise = d.exercise or bool(d.drill_of)
-    if exercise:
-        headline = f"DIỄN TẬP: {headline}" if vi else f"DRILL: {headline}"
+    mark = "DIỄN TẬP" if vi else "EXERCISE"
+    if exercise and not headline.startswith(mark):
+        headline = f"{mark}: {headline}"
     return Info(
         language="vi-VN" if vi else "en-US",
         categories=("Met",),
