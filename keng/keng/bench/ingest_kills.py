@@ -29,6 +29,7 @@ async def one_round(rig: Rig, victim: str, after_s: float) -> dict[str, Any]:
     rig.end(victim, signal.SIGKILL)
     rig.start(victim)
     result = await answer
+    await rig.store_answers()  # what was receipted before the kill must be there after it
     audit = await asyncio.to_thread(rig.audit, load, result["packs"], before)
     return {"victim": victim, "packs": result["packs"], "without_receipt": result["without_receipt"], **audit}
 

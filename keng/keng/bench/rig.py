@@ -136,12 +136,17 @@ class Rig:
         self.start("broker")
         if self.store == "influxdb":
             self.start("influxdb")
-            await until(self._influx_answers, "influxd answers")
+            await self.store_answers()
         console = BrokerSettings(host="127.0.0.1", port=self.port, credentials=self.folder / "credentials/console")
         async with Link(console) as link:
             await link.wait_connected()
             token = link.credentials.signing_key().sign(registry().model_dump_json(by_alias=True).encode())
             await link.publish(str(Topic(COMMUNE, Kind.REGISTRY)), token, retain=True)
+
+    async def store_answers(self) -> None:
+        """Wait for an InfluxDB that was just started."""
+        if self.store == "influxdb":
+            await until(self._influx_answers, "influxd answers")
 
     def _influx_answers(self) -> bool:
         try:
