@@ -333,7 +333,7 @@ class Alerts:
         if isinstance(action, AlertStop) and (action.everything or alert == "all"):
             return self._stop_everything(action, now, changes, jti)
         watch = self._watch(alert)
-        if watch is None and (answered := self._guard.acknowledge(alert, action, now, jti, changes)) is not None:
+        if watch is None and (answered := self._guard.operate(alert, action, now, jti, changes)) is not None:
             return answered
         if watch is None:
             there = ", ".join(w.desk.id for w in self._watches.values()) or "none"

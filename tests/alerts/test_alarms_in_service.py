@@ -147,6 +147,13 @@ async def test_an_edge_that_vanishes_is_told_once_and_mutes_the_silence_of_its_s
             assert "nothing plays" in await at_the_machine(tmp_path, "drill", "tram-tram-phu-oc", "--level", "1")
             await seen.sees(lambda alerts: alerts["tram-tram-phu-oc"].stage is Stage.ACKNOWLEDGED)
             assert "Lan" in str(seen.alerts["tram-tram-phu-oc"].acknowledged)
+            silence = "silence", "tram-tram-phu-oc", "--by", "Lan", "--for"
+            assert "nobody is told" in await at_the_machine(tmp_path, *silence, "60")
+            await seen.sees(lambda alerts: alerts["tram-tram-phu-oc"].silence)
+            assert "nobody is told until" in await at_the_machine(tmp_path, "list")
+            assert "has ended" in await at_the_machine(tmp_path, *silence, "0")
+            await seen.sees(lambda alerts: not alerts["tram-tram-phu-oc"].silence)
+            assert seen.alerts["tram-tram-phu-oc"].stage is Stage.RAISED
             await says("online")
             await seen.sees(is_(Hazard.CLEARED, "tram-tram-phu-oc"))
             await seen.sees(lambda alerts: not alerts["im-phu-oc-rain"].muted_by)

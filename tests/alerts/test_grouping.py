@@ -71,7 +71,8 @@ def test_another_river_another_time_and_another_kind_are_notices_of_their_own() 
     drill = alert("f", "flood", "phu-oc", level=1, drill_of="phu-oc-level")
     over = alert("g", "rain", "phu-oc", severity="minor", hazard="cleared")
     real = alert("h", "flood", "phu-oc", level=1)
-    notices = group([*together, late, elsewhere, node, drill, over, real], registry)
+    quiet = alert("i", "rain", "phu-oc", severity="minor", silence={"level": 4, "until_ms": START, "by": "An"})
+    notices = group([*together, late, elsewhere, node, drill, over, real, quiet], registry)
     assert [n.alerts for n in notices] == [("e",), ("f",), ("h",), ("a", "b"), ("d",), ("c",)]
 
 

@@ -7,6 +7,7 @@ from keng_alerts.alarms.guard import KEEP_MS, Guard
 from keng_alerts.gauge.engine import Watch
 from keng_alerts.gauge.gauges import gauges
 from keng_alerts.memory import Changes, Memory
+from keng_contracts.alert_commands import AlertSilence
 from keng_contracts.alerts import AlertDocument, Hazard
 from keng_contracts.telemetry import Reading
 from keng_contracts.topics import Topic
@@ -96,3 +97,46 @@ def test_a_status_or_a_reading_of_another_commune_is_not_ours(tmp_path: Path) ->
     service.guard.status(Topic.parse("keng/v1/quang-tho/edge/tram-phu-oc/status"), b"\xff", START)
     service.guard.status(Topic.parse("keng/v1/quang-tho/edge/tram-phu-oc/status"), b"", START)
     assert service.alerts == {}
+
+
+def test_a_silence_outlasts_a_restart_and_an_episode_and_its_end_is_written_down(tmp_path: Path) -> None:
+    alarm = "mua-phu-oc-rain"
+    service = Service(tmp_path)
+    service.rain(0, 0.0)
+    service.rain(5, 20.0)
+    changes = Changes()
+    order = AlertSilence(by="An", until_ms=START + 600 * MINUTE)
+    answer = service.guard.operate(alarm, order, service.now, "0a1b2c3d", changes)
+    service.memory.keep(changes)
+    assert answer is not None and answer.ok and changes.documents[alarm].answer == answer
+    again = Service(tmp_path)
+    for minute in range(10, 300, 5):
+        again.rain(minute, 20.0)
+    assert again.alerts[alarm].hazard is Hazard.CLEARED
+    again.rain(305, 40.0)
+    raised = again.alerts[alarm]
+    assert (raised.hazard, raised.episode, raised.untold) == (Hazard.RAISED, 2, True)
+    again.now = START + 600 * MINUTE - 1
+    assert again.settle().documents == {}
+    again.now += 1
+    ended = again.settle().documents[alarm]
+    assert (ended.untold, ended.hazard, ended.version) == (False, Hazard.RAISED, raised.version + 1)
+    lines = [(line.what, line.by, line.detail.get("until_ms")) for line in again.memory.timeline(alarm)]
+    assert [line for line in lines if "silence" in line[0]] == [
+        ("silenced", "An", order.until_ms),
+        ("silence ended", "", None),
+    ]
+
+
+def test_an_order_that_is_refused_changes_nothing_but_is_answered_and_written_down(tmp_path: Path) -> None:
+    service = Service(tmp_path)
+    service.rain(0, 0.0)
+    service.rain(5, 20.0)
+    before, changes = service.alerts["mua-phu-oc-rain"], Changes()
+    order = AlertSilence(by="An", until_ms=START + 30 * 24 * 60 * MINUTE)
+    answer = service.guard.operate(before.id, order, service.now, "0a1b2c3d", changes)
+    assert answer is not None and not answer.ok and "within 7 days" in answer.detail
+    only = {"answer": answer, "version": before.version + 1}
+    assert changes.documents == {before.id: before.model_copy(update=only)}
+    assert [entry.what for entry in changes.timeline] == ["refused"]
+    assert service.guard.operate("phu-oc-level", order, service.now, "", changes) is None

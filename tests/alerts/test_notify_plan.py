@@ -15,7 +15,7 @@ from keng_alerts.notify.occasions import Occasion, occasions
 from keng_alerts.notify.plan import Duty, Open, Page, Told, plan
 from keng_alerts.notify.settings import Kind, NotifySettings, Severity
 from keng_alerts.notify.texts import FIRST_LINE, compose
-from keng_contracts.alerts import Acknowledgement, Hazard, Question, Stage, Why
+from keng_contracts.alerts import Acknowledgement, Hazard, Question, Silence, Stage, Why
 from keng_contracts.rules import Severity as CapSeverity
 from tests.support.console import alert
 from tests.support.registry import sample
@@ -261,6 +261,24 @@ def test_what_an_alert_says_is_an_occasion(changes: dict[str, Any], expected: di
 def test_an_alarm_by_a_rule_has_the_rules_severity() -> None:
     document = alert(0, NOON, kind="rain", severity=CapSeverity.MODERATE, hazard=Hazard.RAISED, headline="Mưa to")
     assert kinds(document)[Kind.ALARM].severity is Severity.MODERATE
+
+
+def test_of_a_silenced_alarm_nobody_is_told_and_after_its_end_everybody_anew() -> None:
+    began = {"kind": "rain", "hazard": Hazard.RAISED, "raised_ms": NOON, "stage": Stage.RAISED, "stage_ms": NOON}
+    before = alert(0, NOON, headline="Mưa to", **began)
+    silenced = before.model_copy(update={"silence": Silence(level=4, until_ms=NOON + 60 * MINUTE, by="An")})
+    after = before.model_copy(update={"stage_ms": NOON + 60 * MINUTE})
+    village = Village(Open(kinds(before)[Kind.ALARM], NOON))
+    village.run(NOON, 5)
+    assert kinds(silenced) == {}
+    village.opens = [Open(kinds(after)[Kind.ALARM], NOON + 60 * MINUTE)]
+    village.run(NOON + 60 * MINUTE, 5)
+    assert village.log == [(0, "truc-ban", 1), (60, "truc-ban", 1)]
+
+
+def test_a_silenced_siren_is_told_all_the_same() -> None:
+    silence = Silence(level=4, until_ms=NOON + MINUTE, by="An")
+    assert Kind.LEVEL in kinds(alert(3, NOON, silence=silence))
 
 
 def test_a_level_is_one_occasion_however_its_document_changes_and_a_higher_one_is_another() -> None:

@@ -107,6 +107,12 @@ def test_a_silence_without_an_end_worth_the_name_is_refused() -> None:
     assert gauge.levels(*HIGH).plays == ["phu-oc-level-1-3"]
 
 
+def test_a_silence_of_a_gauge_says_up_to_which_level() -> None:
+    gauge = OneGauge()
+    assert not gauge.order(AlertSilence(by=AN, until_ms=gauge.now_ms + 3_600_000)).ok
+    assert gauge.levels(*HIGH).plays == ["phu-oc-level-1-3"]
+
+
 def test_a_silence_can_be_ended_early() -> None:
     gauge = OneGauge()
     gauge.order(AlertSilence(by=AN, level=3, until_ms=gauge.now_ms + 3_600_000))

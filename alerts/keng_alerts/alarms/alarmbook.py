@@ -211,6 +211,7 @@ class Alarms:
             severity=planned.rule.grave,
             rule=planned.rule.id,
             thing=planned.thing,
+            silence=before.silence if before else None,
             **told,
         )
 

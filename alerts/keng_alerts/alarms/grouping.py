@@ -83,10 +83,10 @@ def muted(documents: Iterable[AlertDocument], registry: Registry) -> dict[str, s
 
 
 def group(documents: Iterable[AlertDocument], registry: Registry, within_ms: int = TOGETHER_MS) -> list[Notice]:
-    """What is raised and not muted, as people should be told of it: the gravest notice first."""
+    """What is raised and neither muted nor silenced, as people should be told of it: the gravest notice first."""
     rivers = {station.id: station.river for station in registry.stations}
     groups: dict[tuple[str, str, str], list[list[AlertDocument]]] = {}
-    raised = (d for d in documents if d.hazard is Hazard.RAISED and not d.muted_by)
+    raised = (d for d in documents if d.hazard is Hazard.RAISED and not d.untold)
     for d in sorted(raised, key=lambda d: (d.raised_ms, d.id)):
         area = (rivers.get(d.station) if d.kind in _WATER else "") or registry.commune.name
         runs = groups.setdefault((d.kind, area, d.drill_of and "drill"), [])

@@ -13,11 +13,13 @@ from typing import Any
 from prometheus_client import Counter
 from pydantic import ValidationError
 
+from keng_alerts.alarms import orders
 from keng_alerts.alarms.alarmbook import Alarms, Told
 from keng_alerts.gauge.engine import Watch
 from keng_alerts.memory import Changes, Entry, Memory
-from keng_contracts.alert_commands import AlertAcknowledge, AlertAction
-from keng_contracts.alerts import FLOOD, Acknowledgement, AlertDocument, Answer, Hazard, Stage
+from keng_contracts.alert_commands import AlertAction
+from keng_contracts.alerts import FLOOD, AlertDocument, Answer
+from keng_contracts.errors import Problem
 from keng_contracts.registry import Registry
 from keng_contracts.status import EdgeStatus, SpeakerStatus
 from keng_contracts.telemetry import Reading
@@ -92,27 +94,34 @@ class Guard:
 
     # -- people -------------------------------------------------------------------------------------------------
 
-    def acknowledge(self, alert: str, action: AlertAction, now_ms: int, jti: str, changes: Changes) -> Answer | None:
-        """Do what a person orders of an alarm; None where there is no such alarm. One can only be acknowledged."""
+    def operate(self, alert: str, action: AlertAction, now_ms: int, jti: str, changes: Changes) -> Answer | None:
+        """Do what a person orders of an alarm; None where there is no such alarm."""
         document = self._alerts.get(alert)
         if document is None or document.kind == FLOOD:
             return None
-        if not isinstance(action, AlertAcknowledge) or document.hazard is not Hazard.RAISED:
-            detail = "an alarm that is raised can be acknowledged, and nothing else: nothing plays for it"
-            return Answer(jti=jti, ok=False, detail=detail, at_ms=now_ms)
-        answer = Answer(jti=jti, ok=True, detail=f"{alert} is acknowledged", at_ms=now_ms)
-        seen = Acknowledgement(by=action.by, at_ms=now_ms, note=action.note)
-        told = {"acknowledged": seen, "stage": Stage.ACKNOWLEDGED, "stage_ms": now_ms, "answer": answer}
-        document = document.model_copy(update={**told, "version": document.version + 1})
-        self._alerts[alert] = changes.documents[alert] = document
-        note = {"note": action.note} if action.note else {}
-        changes.timeline.append(Entry(now_ms, alert, document.episode, "acknowledged", action.by, note))
+        try:
+            done = orders.operate(document, action, now_ms)
+            answer = Answer(jti=jti, ok=True, detail=done.words, at_ms=now_ms)
+        except Problem as problem:
+            detail = {"order": action.do, "reason": str(problem)}
+            done = orders.Done(document, "refused", detail, str(problem))
+            answer = Answer(jti=jti, ok=False, detail=done.words[:500], at_ms=now_ms)
+        done = done._replace(document=done.document.model_copy(update={"answer": answer}))
+        self._do(done, now_ms, action.by, changes)
         return answer
+
+    def _do(self, done: orders.Done, now_ms: int, by: str, changes: Changes) -> None:
+        document = done.document.model_copy(update={"version": done.document.version + 1})
+        self._alerts[document.id] = changes.documents[document.id] = document
+        changes.timeline.append(Entry(now_ms, document.id, document.episode, done.what, by, done.detail))
 
     # -- settling -----------------------------------------------------------------------------------------------
 
     def settle(self, changes: Changes) -> None:
         """Add what came of alarms to what is made durable and told."""
+        now_ms = self._clock()
+        for done in orders.lapsed(self._alerts.values(), now_ms):
+            self._do(done, now_ms, "", changes)
         if self._alarms is None:
             return
         told, self._told = self._told, []
@@ -124,7 +133,6 @@ class Guard:
             log.warning("%s", document.headline)
             detail = {"value": document.value, "headline": document.headline}
             changes.timeline.append(Entry(document.updated_ms, document.id, document.episode, change.value, "", detail))
-        now_ms = self._clock()
         if self._new_rules:
             self._new_rules = False
             for document in self._alarms.withdrawn(now_ms):

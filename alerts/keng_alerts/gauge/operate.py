@@ -84,6 +84,8 @@ def _silence(scene: Scene, response: Response, action: AlertSilence) -> tuple[Ne
     if action.until_ms <= scene.now_ms:
         ended = replace(response, silence=None)
         return Next(ended, notes=(scene.note("silence ended", action.by),)), "the silence has ended"
+    if not action.level:
+        raise Problem("a silence of a gauge has a level", where=scene.id, todo="say up to which nothing shall sound")
     if action.until_ms - scene.now_ms > MAX_SILENCE_MS:
         raise Problem("a silence has to end within 7 days", where=scene.id, todo="choose an earlier end")
     silence = Silence(level=action.level, until_ms=action.until_ms, by=action.by)

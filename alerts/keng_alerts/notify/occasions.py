@@ -4,6 +4,7 @@
 the alert                                          kind        severity
 =================================================  ==========  ======================================================
 says already what another alert says (muted)       none
+is an alarm under a silence                        none
 is a level that was reached                        LEVEL       by its highest level: 1 moderate, 2 severe, 3 and 4
                                                                extreme
 has no fresh data while raised                     UNWATCHED   that of the level, at least severe
@@ -57,7 +58,7 @@ _OF_LEVEL = {1: Severity.MODERATE, 2: Severity.SEVERE, 3: Severity.EXTREME, 4: S
 
 def occasions(document: AlertDocument, registry: Registry | None) -> list[Occasion]:
     """The occasions that are open by this state of an alert. ``registry`` gives names to stations, if there is one."""
-    return [] if document.muted_by else list(_Reader(document, registry).all())
+    return [] if document.untold else list(_Reader(document, registry).all())
 
 
 def unreadable(alert: str, at_ms: int) -> Occasion:
@@ -92,7 +93,9 @@ class _Reader:
             return
         if d.kind != FLOOD:
             grave = Severity[d.severity.name] if d.severity else Severity.MODERATE
-            yield self._one(f"alarm-{d.raised_ms}", Kind.ALARM, grave, d.raised_ms, d.headline, d.headline_en)
+            # The end of a silence raises it anew, for those too who were told before.
+            since_ms = d.stage_ms if d.stage is Stage.RAISED and d.stage_ms else d.raised_ms
+            yield self._one(f"alarm-{since_ms}", Kind.ALARM, grave, d.raised_ms, d.headline, d.headline_en)
         else:
             grave = _OF_LEVEL.get(max(d.level, d.peak_level), Severity.MODERATE)
             yield self._one(f"level-{d.peak_level}", Kind.LEVEL, grave, d.updated_ms, d.headline, d.headline_en)

@@ -63,6 +63,8 @@ def _lines(alerts: Iterable[dict[str, Any]]) -> list[str]:
             if alert["hazard"] == "raised" and not alert["muted_by"]:
                 stage = alert.get("stage") or ""
                 lines.append(f"{alert['id']}  {alert['severity']}  {stage}  {alert['headline']}")
+                if silence := alert.get("silence"):
+                    lines.append(f"  nobody is told until {_when(silence['until_ms'])}, by {silence['by']}")
             continue
         lines.append(f"{alert['id']}  level {alert['level']}  {alert.get('stage') or ''}  {alert['headline']}")
         if alert.get("unwatched"):
@@ -112,12 +114,18 @@ def ack(alert: str, note: str, by: str, settings_file: Path | None) -> None:
 
 @click.command()
 @click.argument("alert")
-@click.option("--level", type=click.IntRange(1, 4), required=True, help="Up to this level; never a higher one.")
+@click.option("--level", type=click.IntRange(1, 4), help="Of a gauge: up to this level, never a higher one.")
 @click.option("--for", "minutes", type=click.IntRange(0, 7 * 24 * 60), required=True, help="Minutes; 0 ends it.")
 @_by
 @settings_option
-def silence(alert: str, level: int, minutes: int, by: str, settings_file: Path | None) -> None:
-    """Let nothing of ALERT sound by itself for some time; people may still confirm it."""
+def silence(alert: str, level: int | None, minutes: int, by: str, settings_file: Path | None) -> None:
+    """Let nothing of ALERT sound by itself for some time; people may still confirm it. Of an alarm nobody is told.
+
+    \b
+    Examples:
+      keng alerts silence phu-oc-level --level 2 --for 60
+      keng alerts silence tram-tram-phu-oc --for 480
+    """
     until = datetime.now(UTC) + timedelta(minutes=minutes)
     _order(settings_file, alert, "silence", by, level=level, until_ms=int(until.timestamp() * 1000))
 

@@ -36,11 +36,13 @@ class AlertAcknowledge(Strict):
 
 
 class AlertSilence(Strict):
-    """Up to ``level`` nothing sounds by itself before ``until_ms`` (ms since 1970 UTC); a time that is over ends it."""
+    """Up to ``level`` nothing sounds by itself before ``until_ms`` (ms since 1970 UTC); a time that is over ends it.
+
+    Of an alarm by a rule, which has no level (0), people are not told before then."""
 
     do: Literal["alert-silence"] = "alert-silence"
     by: Person
-    level: int = Field(ge=1, le=4)
+    level: int = Field(0, ge=0, le=4)
     until_ms: int
 
 

@@ -86,7 +86,8 @@ class Acknowledgement(_Part):
 
 
 class Silence(_Part):
-    """Up to ``level`` nothing sounds by itself before ``until_ms``; a higher level is never silenced by it."""
+    """Up to ``level`` nothing sounds by itself before ``until_ms``; a higher level is never silenced by it. Of an alarm
+    people are not told before then; its ``level`` is 4."""
 
     level: int = Field(ge=1, le=4)
     until_ms: int
@@ -186,6 +187,11 @@ class AlertDocument(BaseModel):
         if self.kind != FLOOD and (self.level or self.play or self.deliveries or self.questions):
             raise ValueError("an alarm has no level, and nothing plays for it")
         return self
+
+    @property
+    def untold(self) -> bool:
+        """Whether people are not told of it: another alert says it already, or it is an alarm under a silence."""
+        return bool(self.muted_by) or (self.kind != FLOOD and self.silence is not None)
 
     def to_bytes(self) -> bytes:
         return self.model_dump_json().encode()
