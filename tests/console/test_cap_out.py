@@ -17,11 +17,14 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from keng_console.cap import xml
+from keng_console.cap.alarms import public
 from keng_console.cap.compose import Issued, Sender, due
 from keng_console.cap.feed import ATOM, Published, feed
-from keng_console.cap.message import Certainty, Message, MsgType, Severity, Status, Urgency, from_text, to_text
+from keng_console.cap.judge import Bulletin, bulletin_of
+from keng_console.cap.message import Certainty, Message, MsgType, Scope, Severity, Status, Urgency, from_text, to_text
 from keng_console.cap.signature import NotSigned, NotTrusted, SigningPair, load_signer, sign, verify
 from keng_contracts.alerts import AlertDocument, Forecast, Hazard
+from keng_contracts.rules import RuleKind
 from keng_runtime.clock import now_ms
 from tests.support.broker import RunningBroker, credentials
 from tests.support.cap import ZONE, require_valid
@@ -135,8 +138,88 @@ def test_a_drill_that_becomes_real_is_told_at_once() -> None:
     assert message is not None and (message.status, message.msg_type) == (Status.ACTUAL, MsgType.UPDATE)
 
 
-def test_an_alarm_about_a_battery_is_no_public_warning() -> None:
-    assert Story().at(0, alert(0, NOON, kind="battery", hazard=Hazard.RAISED)) is None
+def alarm(kind: str, version: int = 1, **changes: Any) -> AlertDocument:
+    words = {"headline": "Mưa to tại Phú Ốc: 62 mm trong 1 giờ", "headline_en": "Heavy rain at Phú Ốc: 62 mm in 1 h"}
+    fields = {
+        "id": "mua-to",
+        "value": 62.0,
+        "rule": "mua-to",
+        "thing": "phu-oc/rain",
+        "sensor": "phu-oc/rain",
+        "unit": "mm",
+    }
+    grave = {"severity": "moderate", "official": False, "hazard": Hazard.RAISED, "raised_ms": NOON, "threshold": 50.0}
+    return alert(0, NOON, version=version, kind=kind, **{**words, **fields, **grave, **changes})
+
+
+PUBLIC = {
+    "rain": (("Met",), "Expected", "Observed", "Monitor"),
+    "rise": (("Met",), "Expected", "Likely", "Prepare"),
+    "upstream": (("Met",), "Expected", "Likely", "Prepare"),
+    "salinity": (("Env",), "Expected", "Observed", "Avoid"),
+    "air": (("Env", "Health"), "Expected", "Observed", "Avoid"),
+    "dry-soil": (("Met",), "Future", "Observed", "Monitor"),
+}
+
+
+@pytest.mark.parametrize("kind", RuleKind)
+@pytest.mark.parametrize("severity", ["minor", "moderate", "severe", "extreme"])
+def test_every_alarm_is_valid_in_the_words_of_its_kind_and_none_would_sound_a_siren(
+    kind: RuleKind, severity: str
+) -> None:
+    message = Story().at(0, alarm(kind, severity=severity))
+    assert message is not None
+    root = require_valid(etree.tostring(xml.write(message, ZONE)))
+    assert xml.read(root) == message
+    assert public(alarm(kind)) == (kind in PUBLIC)
+    expected = PUBLIC.get(kind, (("Infra",), "Unknown", "Observed", "Assess"))
+    for info in message.infos:
+        assert (info.categories, info.urgency, info.certainty, *info.responses) == expected
+        assert info.severity == severity.title()
+        assert bulletin_of(info) is not Bulletin.URGENT
+    open_to_all = (Status.ACTUAL, Scope.PUBLIC) if kind in PUBLIC else (Status.SYSTEM, Scope.RESTRICTED)
+    assert (message.status, message.scope) == open_to_all
+
+
+def test_an_alarm_is_issued_renewed_and_cancelled_like_a_flood_and_says_that_it_is_a_drill() -> None:
+    story = Story()
+    first = story.at(0, alarm("rain"))
+    assert first is not None and (first.msg_type, first.status) == (MsgType.ALERT, Status.ACTUAL)
+    assert first.infos[0].event == "Mưa lớn (cảnh báo tại chỗ)"
+    assert dict(first.infos[0].parameters)["thing"] == "phu-oc/rain"
+    assert story.at(1, alarm("rain", 2, value=70.0)) is None
+    graver = story.at(2, alarm("rain", 3, severity="severe"))
+    assert graver is not None and (graver.msg_type, graver.references) == (MsgType.UPDATE, (first.reference,))
+    over = story.at(3, alarm("rain", 4, hazard=Hazard.CLEARED, headline="Hết mưa to"))
+    assert over is not None and over.msg_type is MsgType.CANCEL
+    assert over.references == (first.reference, graver.reference)
+    drill = Story().at(0, alarm("rain", exercise=True))
+    assert drill is not None and drill.status is Status.EXERCISE
+    assert drill.infos[0].headline.startswith("DIỄN TẬP: Mưa to")
+    for message in (first, graver, over, drill):
+        require_valid(etree.tostring(xml.write(message, ZONE)))
+
+
+def test_an_alarm_that_another_alert_says_already_begins_nothing_and_is_not_called_clear() -> None:
+    story = Story()
+    assert story.at(0, alarm("rise", muted_by="phu-oc-level")) is None
+    assert story.at(1, alarm("rise", 2)) is not None
+    assert story.at(2, alarm("rise", 3, muted_by="phu-oc-level")) is None
+    end = story.at(3, alarm("rise", 4, hazard=Hazard.CLEARED))
+    assert end is not None and end.msg_type is MsgType.CANCEL
+
+
+def test_an_alarm_speaks_to_its_gauges_zones_upstream_to_those_that_the_flood_will_reach_else_to_all() -> None:
+    def zones(document: AlertDocument) -> list[str]:
+        rule = {"id": "lu-ve", "kind": "upstream", "watch": ["phu-oc/level"], "raise_at": 3.0, "to": "phu-oc"}
+        rows = [{**rule, "travel_s": 7200.0}]
+        found = due(document, sample(rules=rows), [], OURS, NOON)
+        assert found is not None
+        return [area.desc for area in found[0].infos[0].areas]
+
+    assert zones(alarm("rain")) == [f"{zone.name}, Xã Quảng Thọ" for zone in sample().zones]
+    assert zones(alarm("rise", sensor="phu-oc/level")) == ["Toàn xã, Xã Quảng Thọ"]
+    assert zones(alarm("upstream", rule="lu-ve", sensor="binh-dien/level")) == ["Toàn xã, Xã Quảng Thọ"]
 
 
 def test_areas_are_the_zones_that_the_gauge_speaks_to() -> None:
@@ -311,8 +394,12 @@ def test_an_alert_is_issued_and_its_references_survive_a_restart(broker: Running
         assert entries(console)[1] == (kind, href)
         update = read(console, entries(console)[0][1])
         assert (update.msg_type, update.references) == (MsgType.UPDATE, (first.reference,))
+        asyncio.run(say_alert(broker, alarm("battery", id="pin")))  # for the commune's own people: looked at first
+        asyncio.run(say_alert(broker, alarm("rain")))
+        eventually(lambda: len(entries(console)) == 3, what="a public alarm is issued")
+        assert read(console, entries(console)[0][1]).infos[0].event == "Mưa lớn (cảnh báo tại chỗ)"
         asyncio.run(say_alert(broker, alert(0, now + 2, version=3, peak_level=3, headline="Hết")))
-        eventually(lambda: len(entries(console)) == 3, what="a Cancel is issued")
+        eventually(lambda: len(entries(console)) == 4, what="a Cancel is issued")
         assert read(console, entries(console)[0][1]).references == (first.reference, update.reference)
 
 

@@ -11,7 +11,7 @@ level  severity   urgency                                       certainty       
 3, 4   Extreme    Immediate: the water is there                 the same                                    Evacuate
 =====  =========  ============================================  ==========================================  ============
 
-What is issued when:
+What an alarm by a rule means is the table of ``alarms``. What is issued when:
 
 =========================================================  ============================================================
 the alert                                                  then
@@ -23,7 +23,8 @@ is not raised, and something that holds was issued of it   Cancel, with AllClear
 =========================================================  ============================================================
 
 Update and Cancel refer to every message of the alert that could still be held for true, so that whoever has any of
-them lets it go. Alarms by rules are for the commune's own people and are not issued.
+them lets it go. An alarm that another alert says already (``muted_by``) begins nothing; what was issued of it goes on,
+for a Cancel would say that all is clear.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
+from keng_console.cap.alarms import gauges, public, severity, words_of
 from keng_console.cap.message import (
     Area,
     Certainty,
@@ -84,7 +86,10 @@ class Sender:
 
 
 def meaning(document: AlertDocument, now_ms: int) -> tuple[Urgency, Severity, Certainty]:
-    """The table's words for an alert at a level from 1 on."""
+    """The table's words for an alert at a level from 1 on, or for an alarm."""
+    if document.kind != FLOOD:
+        row = words_of(document)
+        return row.urgency, severity(document), row.certainty
     ahead = document.forecast
     soon = ahead is not None and ahead.expected_ms - now_ms <= HOUR_MS
     urgency = Urgency.IMMEDIATE if document.level >= 3 or soon else Urgency.EXPECTED
@@ -96,11 +101,9 @@ def due(
     document: AlertDocument, registry: Registry, issued: Sequence[Issued], sender: Sender, now_ms: int
 ) -> tuple[Message, Issued] | None:
     """The message that has to be issued of an alert now. ``issued`` is what was issued of it, the oldest first."""
-    if document.kind != FLOOD:
-        return None
     last = issued[-1] if issued else None
     holds = last is not None and last.msg_type is not MsgType.CANCEL and last.expires_ms > now_ms
-    raised = document.hazard is Hazard.RAISED and document.level > 0
+    raised = document.hazard is Hazard.RAISED and (document.level > 0 or document.kind != FLOOD)
     exercise = document.exercise or bool(document.drill_of)
     if not raised:
         if not holds or last is None:
@@ -109,6 +112,8 @@ def due(
     else:
         says = "/".join([*meaning(document, now_ms), str(document.level), "drill" if exercise else "real"])
         if not holds or last is None:
+            if document.muted_by:
+                return None
             msg_type = MsgType.ALERT
         else:
             msg_type = MsgType.UPDATE
@@ -124,10 +129,11 @@ def due(
         identifier=f"{document.commune}-{document.id}-{document.episode}-{now_ms}",
         sender=sender.name,
         sent=to_text(now_ms, zone),
-        status=Status.EXERCISE if exercise else Status.ACTUAL,
+        status=Status.EXERCISE if exercise else Status.ACTUAL if public(document) else Status.SYSTEM,
         msg_type=msg_type,
-        scope=Scope.PUBLIC,
-        source=f"{registry.commune.name}: {station.name if station else document.station}",
+        scope=Scope.PUBLIC if public(document) else Scope.RESTRICTED,
+        restriction="" if public(document) else "Cho người trực của xã (for the commune's own people on duty)",
+        source=f"{registry.commune.name}: {station.name if station else document.station or document.thing}",
         note="Diễn tập, không có nguy hiểm thật (a drill, there is no real danger)" if exercise else "",
         references=references[-MAX_REFERENCES:] if msg_type is not MsgType.ALERT else (),
         infos=tuple(
@@ -149,6 +155,7 @@ def _info(
 ) -> Info:
     vi = language == "vi"
     over = msg_type is MsgType.CANCEL
+    row = None if d.kind == FLOOD else words_of(d)
     urgency, severity, certainty = (Urgency.PAST, Severity.MINOR, Certainty.OBSERVED) if over else meaning(d, now_ms)
     sensor = next((s for s in registry.sensors if s.id == d.sensor), None)
     headline = (d.headline if vi else d.headline_en) or d.headline
@@ -159,9 +166,9 @@ def _info(
         headline = f"{mark}: {headline}"
     return Info(
         language="vi-VN" if vi else "en-US",
-        categories=("Met",),
-        event=_event(d, river, vi),
-        responses=("AllClear",) if over else (_RESPONSE[d.level],),
+        categories=("Met",) if row is None else row.categories,
+        event=_event(d, river, vi) if row is None else row.event[0 if vi else 1],
+        responses=("AllClear",) if over else (_RESPONSE[d.level] if row is None else row.response,),
         urgency=urgency,
         severity=severity,
         certainty=certainty,
@@ -171,7 +178,9 @@ def _info(
         sender_name=", ".join(filter(None, (registry.commune.name, registry.commune.province))),
         headline=headline[:160],
         description=" ".join(_description(d, sensor, ZoneInfo(registry.commune.timezone), vi, over)),
-        instruction="" if over else _INSTRUCTIONS[min(d.level, 3)][0 if vi else 1],
+        instruction=""
+        if over
+        else (_INSTRUCTIONS[min(d.level, 3)] if row is None else row.instruction)[0 if vi else 1],
         parameters=tuple(_parameters(d)),
         areas=tuple(_areas(d, registry)),
     )
@@ -193,7 +202,7 @@ def _description(d: AlertDocument, sensor: Sensor | None, zone: ZoneInfo, vi: bo
         said.append("Đây là diễn tập, không có nguy hiểm thật." if vi else "This is a drill; there is no real danger.")
     if d.unwatched and not over:
         said.append("Hiện mất số liệu của trạm." if vi else "The gauge sends no data now.")
-    if d.forecast is not None and not over:
+    if d.forecast is not None and d.kind == FLOOD and not over:  # the headline of an alarm that foretells says it
         at = to_text(d.forecast.expected_ms, zone)
         when, rate = f"{at[11:16]} {at[8:10]}/{at[5:7]}", f"{number(d.forecast.rate_per_h, decimals)} {d.unit}/h"
         said.append(
@@ -205,16 +214,21 @@ def _description(d: AlertDocument, sensor: Sensor | None, zone: ZoneInfo, vi: bo
 
 
 def _parameters(d: AlertDocument) -> list[tuple[str, str]]:
-    rows = [("gauge", d.sensor), ("level", str(d.level)), ("value", f"{d.value:g}"), ("unit", d.unit)]
+    if d.kind == FLOOD:
+        rows = [("gauge", d.sensor), ("level", str(d.level))]
+    else:
+        rows = [("kind", d.kind), ("rule", d.rule), ("thing", d.thing)]
+    rows += [("value", f"{d.value:g}"), ("unit", d.unit)]
     if d.threshold is not None:
         rows.append(("threshold", f"{d.threshold:g}"))
     return [*rows, ("official", "true" if d.official else "false"), ("episode", str(d.episode))]
 
 
 def _areas(d: AlertDocument, registry: Registry) -> list[Area]:
-    """The zones that this gauge speaks to, by their border or by circles around their loudspeakers; without any, the
-    commune by its name. Official codes are those of the zone, or of the commune."""
-    named = {zone for rule in registry.authority if rule.sensor == d.sensor for zone in rule.zones}
+    """The zones that its gauge speaks to, all where it has none, by their border or by circles around their
+    loudspeakers; without any, the commune by its name. Official codes are those of the zone, or of the commune."""
+    sensors = {d.sensor} if d.kind == FLOOD else gauges(d, registry)
+    named = {zone for rule in registry.authority if rule.sensor in sensors for zone in rule.zones}
     zones = [zone for zone in registry.zones if zone.id in named] or list(registry.zones)
     of_commune = tuple(sorted(registry.commune.codes.items()))
     areas = []

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from zoneinfo import ZoneInfo
 
 from keng_console.cap import xml
+from keng_console.cap.alarms import public
 from keng_console.cap.compose import Issued, Sender, due
 from keng_console.cap.message import Message
 from keng_console.cap.records import Records
@@ -64,6 +65,8 @@ class Issuer:
             self._issued = await asyncio.to_thread(self._records.issued_since, now)
         sender = Sender(self._sender(), self._valid_ms)
         for id_, document in list(self._live.alerts.items()):
+            if not public(document):
+                continue
             before = self._issued[id_] = [one for one in self._issued.get(id_, []) if one.expires_ms > now]
             try:
                 found = due(document, registry, before, sender, now)

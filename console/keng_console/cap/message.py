@@ -116,6 +116,7 @@ class Message:
     msg_type: MsgType
     scope: Scope
     source: str = ""
+    restriction: str = ""
     note: str = ""
     references: tuple[Reference, ...] = ()
     infos: tuple[Info, ...] = ()

@@ -35,7 +35,7 @@ class CapSender(_Table):
 class CapSettings(_Table):
     """Messages in the Common Alerting Protocol, out and in."""
 
-    issue: bool = Field(True, description="whether the commune's flood alerts are issued as CAP, at /cap/feed.xml")
+    issue: bool = Field(True, description="whether the commune's alerts are issued as CAP, at /cap/feed.xml")
     sender: str = Field(
         "",
         pattern=r"^[^\s,<&]*$",

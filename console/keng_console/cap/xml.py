@@ -60,6 +60,7 @@ def write(message: Message, zone: ZoneInfo) -> Any:
     _add(alert, "msgType", message.msg_type)
     _maybe(alert, "source", message.source)
     _add(alert, "scope", message.scope)
+    _maybe(alert, "restriction", message.restriction)
     _maybe(alert, "note", message.note)
     _maybe(alert, "references", " ".join(map(str, message.references)))
     for info in message.infos:
@@ -166,6 +167,7 @@ def _read(root: Any) -> Message:
         msg_type=_one(MsgType, root, "msgType"),
         scope=_one(Scope, root, "scope"),
         source=_text(root, "source"),
+        restriction=_text(root, "restriction"),
         note=_text(root, "note"),
         references=tuple(_references(_text(root, "references"))),
         infos=tuple(_info(block) for block in _all(root, "info")),
