@@ -246,18 +246,47 @@ async def test_an_alert_that_can_not_be_read_makes_people_look_for_themselves(
         await status(broker, lambda s: s.problems == [])
 
 
-def test_a_test_message_goes_out_at_once_and_a_check_names_what_is_wrong(
+def test_a_test_goes_the_very_way_of_a_page_through_the_running_notifier(
     broker: RunningBroker, tmp_path: Path, hook: WebHook
 ) -> None:
-    post = Post(broker, tmp_path, {"truc-ban": hook.url("truc-ban", SECRET), "huyen": hook.url("huyen", SECRET)})
-    done = post.tell("test", "--to", "truc-ban")
-    assert (done.returncode, done.stdout) == (0, "truc-ban by truc-ban: sent\n"), done.stderr
-    assert hook.titles() == ["Tin thử từ Kẻng. Không cần làm gì."]
-    hook.status = 401
-    done = post.tell("test")
-    assert done.returncode == 1 and "huyen by huyen: the gateway answered 401" in done.stdout
-    assert "there is no person 'ai'" in post.tell("test", "--to", "ai").stderr
+    addresses = {"truc-ban": hook.url("truc-ban", SECRET), "huyen": hook.url("huyen", SECRET)}
+    post = Post(broker, tmp_path, addresses, pause_s=600.0)
+    with post.start() as process:
+        process.says("listening")
+        # The asker has no address any more: what sends is the service with those that it has loaded.
+        post.secrets.unlink()
+        done = post.tell("test", "--to", "truc-ban")
+        assert (done.returncode, done.stdout) == (0, "truc-ban by truc-ban: sent\n"), done.stderr
+        assert hook.titles() == ["Tin thử từ Kẻng. Không cần làm gì."]
+        [delivery] = post.rows("delivery")
+        assert delivery[1:4] == ("truc-ban", "sent", 1) and f"· {delivery[0]}" in hook.taken[0][1]["message"]
+        process.says(f"page {delivery[0]} to truc-ban by truc-ban is sent")
+        hook.status = 401
+        done = post.tell("test")
+        assert done.returncode == 1 and "huyen by huyen: the gateway answered 401" in done.stdout
+        assert [row[2:4] for row in post.rows("delivery")][1:] == [("dropped", 1)] * 2  # tried once
+        hook.status = 200
+        asyncio.run(say_alert(broker, alert(1, now_ms(), headline="Báo động 1")))
+        processes.eventually(lambda: "Báo động 1" in hook.titles("truc-ban"), what="no page waits for a test")
+        assert "there is no person 'ai'" in post.tell("test", "--to", "ai").stderr
 
+
+def test_a_test_that_no_notifier_takes_is_withdrawn(broker: RunningBroker, tmp_path: Path, hook: WebHook) -> None:
+    post = Post(broker, tmp_path, {"truc-ban": hook.url("truc-ban")}, send_timeout_s=1.0)
+    done = post.tell("test")
+    assert done.returncode == 2 and "no notifier has run with this state folder" in done.stderr
+    with post.start() as process:
+        process.says("listening")
+    done = post.tell("test")
+    assert (done.returncode, done.stdout) == (
+        1,
+        "truc-ban by truc-ban: no running notifier took it, and it was withdrawn\n",
+    )
+    assert [row[2] for row in post.rows("delivery")] == ["dropped"] and hook.asked == 0
+
+
+def test_a_check_names_what_is_wrong(broker: RunningBroker, tmp_path: Path, hook: WebHook) -> None:
+    post = Post(broker, tmp_path, {"truc-ban": hook.url("truc-ban", SECRET), "huyen": hook.url("huyen", SECRET)})
     done = post.tell("check")
     assert done.returncode == 0 and "lu: everything, from minor on" in done.stdout
     post.secrets.write_text('truc-ban = "nosuchthing://s3cret"\nhuyen = "json://localhost"\n')

@@ -14,6 +14,8 @@ SENDING       the gateway refused it, or the child ended without a word         
 SENDING       the deadline has passed, and its child was killed long before          WAITING, at once
 ============  =====================================================================  ======================
 
+A test (``notify test``) is a message without duties: nothing but the asker waits for it, so it is tried once.
+
 The one gap: power fails after a gateway took a message and before the child wrote so. Then it is sent again, for to be
 told twice is better than not to be told; the page's number at its end shows that it is the same.
 """
@@ -29,6 +31,7 @@ from pydantic import TypeAdapter
 
 from keng_alerts.notify.occasions import Occasion
 from keng_alerts.notify.plan import HOUR_MS, Duty, Open, Page, Told
+from keng_alerts.notify.settings import Severity
 from keng_contracts.errors import Problem
 
 WAITING, SENDING, SENT, DROPPED = "waiting", "sending", "sent", "dropped"
@@ -69,6 +72,15 @@ class Delivery(NamedTuple):
     severity: int
     title: str
     body: str
+
+
+class Tried(NamedTuple):
+    """How far one delivery has come. ``error`` is the reason of the last failure."""
+
+    address: str
+    state: str
+    attempts: int
+    error: str
 
 
 class Figures(NamedTuple):
@@ -133,27 +145,64 @@ class Outbox:
         return {Duty(*row) for row in rows}
 
     def told(self, since_ms: int) -> dict[str, list[Told]]:
+        """The pages of each person; a test is none of them, and delays no page."""
         found: dict[str, list[Told]] = {}
-        rows = self._db.execute("SELECT person, made_ms, severity FROM message WHERE made_ms >= ?", (since_ms,))
+        rows = self._db.execute(
+            "SELECT person, made_ms, severity FROM message WHERE made_ms >= ? AND id IN (SELECT message FROM duty)",
+            (since_ms,),
+        )
         for person, made_ms, severity in rows:
             found.setdefault(person, []).append(Told(made_ms, severity))
         return found
 
     def add(self, page: Page, title: str, body: str, addresses: Iterable[str], now_ms: int) -> int:
         """Keep a page with its duties and deliveries, all or nothing; returns its number."""
+        return self._keep(page.person, int(page.severity), page.duties, title, body, addresses, now_ms)
+
+    def _keep(
+        self,
+        person: str,
+        severity: int,
+        duties: Iterable[Duty],
+        title: str,
+        body: str,
+        addresses: Iterable[str],
+        now_ms: int,
+    ) -> int:
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
             cursor = self._db.execute(
                 "INSERT INTO message (person, severity, made_ms, title, body) VALUES (?, ?, ?, ?, ?)",
-                (page.person, int(page.severity), now_ms, title, body),
+                (person, severity, now_ms, title, body),
             )
             number = int(cursor.lastrowid or 0)
-            self._db.executemany("INSERT INTO duty VALUES (?, ?, ?, ?)", [(*duty, number) for duty in page.duties])
+            self._db.executemany("INSERT INTO duty VALUES (?, ?, ?, ?)", [(*duty, number) for duty in duties])
             self._db.executemany(
                 "INSERT INTO delivery VALUES (?, ?, ?, 0, ?, NULL, '')",
                 [(number, address, WAITING, now_ms) for address in dict.fromkeys(addresses)],
             )
         return number
+
+    # -- tests --------------------------------------------------------------------------------------------------
+
+    def test(self, person: str, title: str, body: str, addresses: Iterable[str], now_ms: int) -> int:
+        """Keep a test message with its deliveries; returns its number."""
+        return self._keep(person, int(Severity.MINOR), (), title, body, addresses, now_ms)
+
+    def tried(self, message: int) -> list[Tried]:
+        """The deliveries of a message, in the order of their addresses."""
+        rows = self._db.execute(
+            "SELECT address, state, attempts, error FROM delivery WHERE message = ? ORDER BY address", (message,)
+        )
+        return [Tried(*row) for row in rows]
+
+    def withdraw(self, message: int, now_ms: int) -> None:
+        """Drop what of a message waits: nobody is to get it later, when who asked for it has gone."""
+        with self._db:
+            self._db.execute(
+                "UPDATE delivery SET state = 'dropped', ended_ms = ? WHERE message = ? AND state = 'waiting'",
+                (now_ms, message),
+            )
 
     # -- deliveries ---------------------------------------------------------------------------------------------
 

@@ -307,13 +307,6 @@ class Notifier:
         self._link.send(str(topic), status.to_bytes(), retain=True).add_done_callback(_log_refusal)
 
 
-async def send_now(url: str, title: str, body: str, limit_s: float) -> str:
-    """Send one message past the outbox; returns the reason of a failure, empty when the gateway took it."""
-    task = {"url": url, "title": title, "body": body, "severity": 1, "limit_s": limit_s}
-    answer = await _child(task, limit_s + MARGIN_S / 2)
-    return str(answer["error"]) if isinstance(answer, dict) else "the gateway gave no answer in time"
-
-
 async def _child(task: dict[str, Any], within_s: float) -> Any:
     """What a :mod:`send` process answers to a task; None when it gave no answer in time or ended without one."""
     child = await asyncio.create_subprocess_exec(
