@@ -462,10 +462,11 @@ def test_a_feed_is_polled_and_only_what_is_new_is_fetched(broker: RunningBroker,
         with running_console(broker, tmp_path, cap_settings(tmp_path, province, server.url("/feed.xml"))) as console:
             eventually(lambda: _verdicts(console) == ["recorded"], what="the first bulletin is taken")
             eventually(lambda: server.unchanged > 0, within=20, what="an unchanged feed is asked for conditionally")
+            before = server.asked.count("/a.xml")  # more than one where the first look came before the registry
             server.files["/b.xml"] = signed(bulletin("t-2", now), province)
             server.files["/feed.xml"] = _atom("b.xml", "a.xml", "missing.xml")
             eventually(lambda: _verdicts(console) == ["played", "recorded"], within=20, what="the second is taken")
-            assert server.asked.count("/a.xml") == 1
+            assert server.asked.count("/a.xml") == before
             server.files["/feed.xml"] = b"<html>" + b" " * (2 << 20)
             console.process.says("answers with more than")
             assert console.get("/healthz")[0] in (200, 503)

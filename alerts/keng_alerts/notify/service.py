@@ -238,7 +238,7 @@ class Notifier:
             self._outbox.ended(delivery.message, delivery.address, error, now_ms())
         if error:
             log.warning(
-                "page %d to %s by %s, attempt %d: %s; it is tried again",
+                "page %d to %s by %s, attempt %d: %s; it is tried again, unless it is a test",
                 delivery.message,
                 delivery.person,
                 delivery.address,
