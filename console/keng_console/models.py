@@ -117,7 +117,8 @@ class CapReceived(Base):
 
 
 class SpeakerOrder(Base):
-    """A signed command to loudspeakers, under the counter that it was signed with."""
+    """A signed command to loudspeakers, under the counter that it was signed with; ``token`` says all of it but who
+    ordered it. What was kept before that was recorded has neither name nor ``jti``."""
 
     __tablename__ = "speaker_order"
 
@@ -126,3 +127,5 @@ class SpeakerOrder(Base):
     token: Mapped[str] = mapped_column(Text)
     expires_ms: Mapped[int] = mapped_column(BigInteger)
     sent: Mapped[bool] = mapped_column(Boolean)
+    jti: Mapped[str] = mapped_column(String(40), server_default="")
+    ordered_by: Mapped[str] = mapped_column(String(100), server_default="")

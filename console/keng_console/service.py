@@ -24,6 +24,7 @@ from keng_console.pages import Pages, Rendering
 from keng_console.programmer import Programmer
 from keng_console.readings import Readings
 from keng_console.settings import ConsoleSettings, require_loopback
+from keng_console.speakers.sender import Speakers
 from keng_console.talk import NAME
 from keng_console.teller import Teller
 from keng_console.views import Overview
@@ -63,7 +64,8 @@ class Console:
         self.app = create_app(
             self._pages, self.board, self.view, self.health, database.recent_playback, version("keng-console")
         )
-        self.exchange = Exchange(settings.cap, link, self.live, database, self._news.set)
+        self.speakers = Speakers(link, key, database.engine, self.live)
+        self.exchange = Exchange(settings.cap, link.credentials, self.speakers, self.live, database, self._news.set)
         self.app.include_router(self.exchange.routes)
         for node, event in database.recent_playback(MAX_PLAYBACK):
             self.live.played(node, event)
@@ -106,6 +108,7 @@ class Console:
                 self.teller.keep_answers(),
                 self.desk.serve(door),
                 self.programmer.keep(lambda: self.owner.current),
+                self.speakers.run(),
                 *self.exchange.jobs(),
                 self._read_store(),
                 self._redraw(),

@@ -18,14 +18,14 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.orm import Session
 
-from keng_console.cap.judge import Known, Order, Received
+from keng_console.cap.judge import Known, Received
 from keng_console.cap.message import Reference
-from keng_console.cap.records import MAX_UNPROVEN, Outgoing, Records
+from keng_console.cap.records import MAX_UNPROVEN, Records
 from keng_console.database import UNREADABLE, Database, DatabaseUnavailable, Evidence
 from keng_console.models import Base
 from keng_console.orders import Answer, Told
-from keng_contracts.commands import Stop
 from keng_contracts.edge_commands import Identify, Reload, SetInterval
 from keng_contracts.errors import Problem
 from keng_contracts.playback import PlaybackEvent, What
@@ -158,7 +158,7 @@ def test_an_order_is_kept_with_its_answers_and_a_refusal_of_nobodys_order_beside
     assert {one.order.node for one in database.last_orders()} == {"tram-a", "tram-b"}
 
 
-def test_a_bulletin_is_kept_with_its_orders_and_what_is_unproven_only_in_bounds(database: Database) -> None:
+def test_what_came_in_is_known_again_if_it_was_proven_and_what_was_not_is_kept_in_bounds(database: Database) -> None:
     records = Records(database.engine)
     row = Received(
         1,
@@ -176,24 +176,14 @@ def test_a_bulletin_is_kept_with_its_orders_and_what_is_unproven_only_in_bounds(
         "Lũ",
         "<alert/>",
     )
-    orders = [Order("toan-xa", Stop(play="cap-0")), Order("ven-song", Stop(play="cap-0"))]
-
-    def sign(ctr: int, order: Order) -> Outgoing:
-        return Outgoing(ctr, order.zone, "token", 9)
-
-    first = records.keep_received(row, orders, sign, now_ms=1000)
-    assert [order.ctr for order in first] == [1000, 1001]
-    assert [order.ctr for order in records.keep_received(row._replace(identifier="id-2"), orders, sign, 1000)] == [
-        1002,
-        1003,
-    ]
-    records.sent(1000)
-    assert [order.ctr for order in records.outgoing()] == [1001, 1002, 1003]
+    rows = [row, row._replace(identifier="id-2")]
+    for number in range(MAX_UNPROVEN + 20):
+        rows.append(row._replace(signer="", verdict="unsigned", identifier=f"id-{number}\0", play=""))
+    for one in rows:
+        with Session(database.engine) as session, session.begin():
+            records.keep_received(session, one)
     name = Reference("a@b", "id-1", "2025-11-17T03:00:00+07:00")
     assert records.known([name]) == {name: Known("tinh", "cap-1", ("toan-xa", "ven-song"))}
-    for number in range(MAX_UNPROVEN + 20):
-        nobody = row._replace(signer="", verdict="unsigned", identifier=f"id-{number}\0", play="")
-        records.keep_received(nobody, [], sign, 1000)
     assert len(records.received(10_000, proven=False)) == MAX_UNPROVEN
     assert [row.identifier for row in records.received(10_000, proven=True)] == ["id-2", "id-1"]
 

@@ -18,9 +18,9 @@ from keng_console.cap.signature import Signer, SigningPair, load_signer
 from keng_console.cap.web import router
 from keng_console.database import Database
 from keng_console.live import Live
+from keng_console.speakers.sender import Speakers
 from keng_contracts.errors import Problem
 from keng_runtime.credentials import Credentials
-from keng_runtime.mqtt import Link
 
 log = logging.getLogger(__name__)
 
@@ -29,28 +29,30 @@ class Exchange:
     """``changed`` is called when a page should show something new."""
 
     def __init__(
-        self, settings: CapSettings, link: Link, live: Live, database: Database, changed: Callable[[], None]
+        self,
+        settings: CapSettings,
+        credentials: Credentials,
+        speakers: Speakers,
+        live: Live,
+        database: Database,
+        changed: Callable[[], None],
     ) -> None:
         self._settings = settings
         records = Records(database.engine)
-        key = link.credentials.signing_key()
 
         def sender() -> str:
             return settings.sender or f"keng.{live.registry.commune.id if live.registry else 'unknown'}"
 
-        self._intake = Intake(link, key, records, live, list(_signers(settings)), changed)
+        self._intake = Intake(speakers, records, live, list(_signers(settings)), changed)
         self.routes: APIRouter = router(settings, sender, live, records, self._intake)
-        pair = _pair(link.credentials) if settings.issue else None
+        pair = _pair(credentials) if settings.issue else None
         valid_ms = round(settings.valid_h * 3_600_000)
         self._issuer = Issuer(live, records, pair, sender, valid_ms, changed) if pair else None
 
     def jobs(self) -> list[Coroutine[Any, Any, None]]:
         """What runs as long as the console does."""
         threads = ThreadPoolExecutor(2, "cap-poll")
-        jobs = [
-            self._intake.send_orders(),
-            *(Poller(feed, self._intake, threads).run() for feed in self._settings.feeds),
-        ]
+        jobs = [Poller(feed, self._intake, threads).run() for feed in self._settings.feeds]
         return [*jobs, self._issuer.run()] if self._issuer else jobs
 
 

@@ -48,6 +48,7 @@ from typing import NamedTuple
 
 from keng_console.cap.message import Certainty, Info, Message, MsgType, Reference, Scope, Severity, Status, Urgency
 from keng_console.cap.zones import touched
+from keng_console.speakers.orders import Order
 from keng_contracts.commands import Play, Priority, Speech, Stop
 from keng_contracts.registry import Registry
 
@@ -90,14 +91,6 @@ class Known:
     signer: str
     play: str = ""
     zones: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """A command for a zone."""
-
-    zone: str
-    action: Play | Stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +161,13 @@ def judge(message: Message, signer: str, known: Mapping[Reference, Known], regis
         return Ruling(Verdict.NOT_YET, f"was sent in the future, at {message.sent}", bulletin, zones)
     mine = [known[r] for r in message.references if r in known and r.sender == message.sender]
     stopped = [earlier for earlier in mine if earlier.signer == signer and earlier.play]
-    stops = tuple(Order(zone, Stop(play=earlier.play)) for earlier in stopped for zone in earlier.zones)
+    stops = tuple(Order(f"zone/{zone}", Stop(play=earlier.play)) for earlier in stopped for zone in earlier.zones)
     if message.msg_type is MsgType.CANCEL:
         if not stopped:
             return Ruling(Verdict.RECORDED, "cancels nothing that was played", bulletin, zones)
         where = tuple(dict.fromkeys(zone for earlier in stopped for zone in earlier.zones))
         play = _play(message, _cancelled(message))
-        said = tuple(Order(zone, play) for zone in where)
+        said = tuple(Order(f"zone/{zone}", play) for zone in where)
         return Ruling(Verdict.CANCELLED, "", bulletin, where, "", stops + said)
     end_ms = message.expires_ms
     if now_ms >= (message.sent_ms + NO_END_MS if end_ms is None else end_ms):
@@ -187,7 +180,8 @@ def judge(message: Message, signer: str, known: Mapping[Reference, Known], regis
     if bulletin is not Bulletin.URGENT:
         return Ruling(Verdict.RECORDED, "", bulletin, zones, "", stops)
     play = _play(message, _spoken(message))
-    return Ruling(Verdict.PLAYED, "", bulletin, zones, play.play, stops + tuple(Order(zone, play) for zone in zones))
+    orders = tuple(Order(f"zone/{zone}", play) for zone in zones)
+    return Ruling(Verdict.PLAYED, "", bulletin, zones, play.play, stops + orders)
 
 
 def play_id(message: Message) -> str:

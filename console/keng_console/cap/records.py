@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import Engine, delete, func, select, update
+from sqlalchemy import Engine, delete, select
 from sqlalchemy.orm import Session
 
 from keng_console.cap.compose import Issued
 from keng_console.cap.feed import Published
-from keng_console.cap.judge import UNPROVEN, Known, Order, Received
+from keng_console.cap.judge import UNPROVEN, Known, Received
 from keng_console.cap.message import MsgType, Reference
 from keng_console.database import told
-from keng_console.models import CapIssued, CapReceived, SpeakerOrder
+from keng_console.models import CapIssued, CapReceived
 
 #: Messages that nobody signed are kept in this number; what was signed is kept for ever.
 MAX_UNPROVEN = 500
-
-
-class Outgoing(NamedTuple):
-    """A signed command on its way to the broker."""
-
-    ctr: int
-    topic: str
-    token: str
-    expires_ms: int
 
 
 class Records:
@@ -95,34 +86,13 @@ class Records:
                     found[reference] = Known(row.signer, row.play, tuple(filter(None, row.zones.split(","))))
         return found
 
-    def keep_received(
-        self, received: Received, orders: Sequence[Order], sign: Callable[[int, Order], Outgoing], now_ms: int
-    ) -> list[Outgoing]:
-        """Keep a message with the signed commands that follow from it, all or nothing; returns the commands.
-
-        ``sign`` is given each order with its counter, which never falls below the clock, so that even a lost database
-        goes on above what nodes have seen.
-        """
-        with told(), Session(self._engine) as session, session.begin():
-            session.add(CapReceived(**{k: _clean(v) for k, v in received._asdict().items()}))
-            last = max(session.scalar(select(func.max(SpeakerOrder.ctr))) or 0, now_ms - 1)
-            commands = [sign(last + number, order) for number, order in enumerate(orders, start=1)]
-            session.add_all(SpeakerOrder(**command._asdict(), sent=False) for command in commands)
-            if received.verdict in UNPROVEN:
-                old = select(CapReceived.id).where(CapReceived.signer == "").order_by(CapReceived.id.desc())
-                session.execute(delete(CapReceived).where(CapReceived.id.in_(old.offset(MAX_UNPROVEN).limit(1000))))
-        return commands
-
-    def outgoing(self) -> list[Outgoing]:
-        """Commands that the broker does not have yet, in the order of their counters."""
-        query = select(SpeakerOrder).where(SpeakerOrder.sent.is_(False)).order_by(SpeakerOrder.ctr)
-        with told(), Session(self._engine) as session:
-            return [Outgoing(row.ctr, row.topic, row.token, row.expires_ms) for row in session.scalars(query)]
-
-    def sent(self, ctr: int) -> None:
-        """The broker has this command, or nobody may obey it any more."""
-        with told(), Session(self._engine) as session, session.begin():
-            session.execute(update(SpeakerOrder).where(SpeakerOrder.ctr == ctr).values(sent=True))
+    @staticmethod
+    def keep_received(session: Session, received: Received) -> None:
+        """Keep a message, in the transaction of the commands that follow from it."""
+        session.add(CapReceived(**{k: _clean(v) for k, v in received._asdict().items()}))
+        if received.verdict in UNPROVEN:
+            old = select(CapReceived.id).where(CapReceived.signer == "").order_by(CapReceived.id.desc())
+            session.execute(delete(CapReceived).where(CapReceived.id.in_(old.offset(MAX_UNPROVEN).limit(1000))))
 
     def received(self, limit: int, *, proven: bool) -> list[Received]:
         """The newest messages that came in, the newest first."""

@@ -1,0 +1,1 @@
+"""What loudspeakers are ordered: commands on their way, announcements, the programme."""
