@@ -7,6 +7,7 @@ run has come, for the node may have come back while nobody listened.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 from keng_alerts.alarms.alarms import Seen
@@ -41,8 +42,9 @@ class Status(Measure):
     def load(self, dumped: Any) -> None:
         pass
 
+    @abstractmethod
     def _read(self, status: EdgeStatus | SpeakerStatus) -> float | None:
-        raise NotImplementedError
+        """The value in a status document; None where it has none."""
 
 
 class Offline(Status):
