@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from dateutil.rrule import rrulestr
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from keng_contracts.commands import Item
+from keng_contracts.commands import Recorded
 from keng_contracts.errors import Problem
 from keng_contracts.names import Slug
 from keng_contracts.programme import SPAN_MS, Entry, Occurrence, Programme, name
@@ -46,7 +46,7 @@ class Plan(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     entries: list[PlannedEntry] = Field([], max_length=200)
-    emergency: list[Item] = Field([], max_length=20, description="what the buttons at the loudspeakers play")
+    emergency: list[Recorded] = Field([], max_length=20, description="what the buttons at the loudspeakers play")
 
 
 def programmes(plan: Plan, registry: Registry, made_ms: int) -> list[Programme]:

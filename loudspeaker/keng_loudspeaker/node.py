@@ -18,7 +18,7 @@ from typing import Any
 
 from prometheus_client import Counter
 
-from keng_contracts.commands import Command, Play, Prepare, Siren, Stop
+from keng_contracts.commands import Command, Live, Play, Prepare, Siren, Stop
 from keng_contracts.errors import Problem
 from keng_contracts.judging import Audience
 from keng_contracts.registry import Registry
@@ -29,8 +29,9 @@ from keng_loudspeaker.alone.keeper import BUTTON, Keeper, button_play
 from keng_loudspeaker.hours import Hours, volumes
 from keng_loudspeaker.obeying.keyring import Keyring
 from keng_loudspeaker.obeying.memory import Memory
-from keng_loudspeaker.obeying.obey import Refused, decide
+from keng_loudspeaker.obeying.obey import decide
 from keng_loudspeaker.playing.jobs import Jobs
+from keng_loudspeaker.playing.live import LiveVoice
 from keng_loudspeaker.playing.playlist import Why
 from keng_loudspeaker.playing.stage import Stage
 from keng_loudspeaker.proving.evidence import Courier, Outbox
@@ -172,7 +173,9 @@ class Node:
     state: Path
 
     def __post_init__(self) -> None:
-        self.jobs = Jobs(self.stage, self.media, self.evidence, self.memory, lambda: self.hours, self._show)
+        self.jobs = Jobs(
+            self.stage, self.media, self.evidence, self.memory, lambda: self.hours, self._show, self._live_voice
+        )
         self.keeper = Keeper(
             self.keyring.trust,
             self.state,
@@ -285,9 +288,9 @@ class Node:
         if isinstance(verdict, Refused):
             self._refuse(verdict, came_s)
         else:
-            self._obey(verdict.command, came_s)
+            self._obey(verdict, came_s)
 
-    def _refuse(self, verdict: Refused, now_s: float) -> None:
+    def _refuse(self, verdict: Refused[Command], now_s: float) -> None:
         self.memory.refused += 1
         REFUSED.labels(verdict.reason.value).inc()
         if self._tell_refusals.take(now_s):
@@ -312,6 +315,9 @@ class Node:
                 self.evidence.preparing(command.jti)
                 remember([])
                 self._in_background(self._prepare(prepare, command.jti))
+
+    def _live_voice(self, item: Live) -> LiveVoice:
+        return LiveVoice(item, self.link, self.me.commune, run_folder(self.state))
 
     async def _prepare(self, prepare: Prepare, command: str) -> None:
         failed = await self.media.prepare("emergency" if prepare.emergency else "", prepare.items)

@@ -42,6 +42,7 @@ RIGHTS: dict[str, tuple[set[str], set[str]]] = {
     "ingest/ingest/canary": ({"ingest"}, {"ingest", "console"}),
     "ingest/ingest-2/canary": ({"ingest-2"}, {"ingest-2", "console"}),
     "notify/notify/status": ({"notify"}, {"console"}),
+    "voice/loi-noi-1": ({"console"}, {*EVERYONE}),
 }
 
 

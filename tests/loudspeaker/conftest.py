@@ -94,7 +94,7 @@ class Village:
 
     def __init__(self, alerts: Link, console: Link, credentials: Path) -> None:
         self._alerts = alerts
-        self._console = console
+        self._console = self.console_link = console
         self.alerts = Signer(SigningKey.load(credentials / "alerts" / "signing.jwk"))
         self.console = Signer(SigningKey.load(credentials / "console" / "signing.jwk"))
         self.events: list[PlaybackEvent] = []

@@ -69,7 +69,20 @@ class Relay(_Item):
     fallback: Annotated[Speech | Media, Field(discriminator="kind")] | None = None
 
 
-Item = Annotated[Siren | Speech | Media | Relay, Field(discriminator="kind")]
+class Live(_Item):
+    """A live voice: sound that is spoken while it is heard, on the topic ``voice/<session>`` in frames that are signed
+    each by ``key``, which is made for this session alone (``keng_runtime.live_voice``). It ends with the frame that
+    says so, when no frame comes any more, or after ``seconds``."""
+
+    kind: Literal["live"] = "live"
+    session: Slug
+    key: str = Field(pattern=r"^[A-Za-z0-9_-]{43}$", description="the session's public Ed25519 key, base64url")
+    seconds: float = Field(600.0, gt=0, le=1800, description="for how long it may last")
+
+
+#: What can be kept and played again: all but a voice that is speaking now.
+Recorded = Annotated[Siren | Speech | Media | Relay, Field(discriminator="kind")]
+Item = Annotated[Siren | Speech | Media | Relay | Live, Field(discriminator="kind")]
 
 
 class Cause(Strict):
@@ -122,7 +135,7 @@ class Prepare(Strict):
     the emergency set, which stays whatever else needs room; with no items there is none."""
 
     do: Literal["prepare"] = "prepare"
-    items: list[Item] = Field(max_length=50)
+    items: list[Recorded] = Field(max_length=50)
     emergency: bool = False
 
 

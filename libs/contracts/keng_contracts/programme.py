@@ -12,7 +12,7 @@ from typing import Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from keng_contracts.commands import Item, Priority
+from keng_contracts.commands import Priority, Recorded
 from keng_contracts.names import Person, Slug
 
 #: Longest programme, in milliseconds.
@@ -32,7 +32,7 @@ class Entry(_Strict):
     name: str = Field("", max_length=200)
     rule: str = Field("", max_length=500)
     priority: Priority = Priority.SCHEDULED
-    items: list[Item] = Field(min_length=1, max_length=20)
+    items: list[Recorded] = Field(min_length=1, max_length=20)
     gong: bool = False
     resume: bool = False
     late_within_s: int = Field(
@@ -74,7 +74,7 @@ class Programme(_Strict):
     until_ms: int
     entries: list[Entry] = Field([], max_length=200)
     occurrences: list[Occurrence] = Field([], max_length=1000)
-    emergency: list[Item] = Field([], max_length=20, description="what the button at the loudspeaker plays")
+    emergency: list[Recorded] = Field([], max_length=20, description="what the button at the loudspeaker plays")
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

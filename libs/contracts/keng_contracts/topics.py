@@ -44,6 +44,7 @@ class Kind(StrEnum):
     KEYS = "keys"
     INGEST = "ingest"
     NOTIFY = "notify"
+    VOICE = "voice"
 
 
 class Channel(StrEnum):
@@ -59,7 +60,7 @@ class Channel(StrEnum):
     CANARY = "canary"
 
 
-#: The channels that each kind has; with None among them a topic may end at its id (alert) or at itself (registry).
+#: The channels that each kind has; None among them: a topic may end at its id (alert, voice) or at itself (registry).
 CHANNELS: dict[Kind, frozenset[Channel | None]] = {
     Kind.EDGE: frozenset({Channel.TELEMETRY, Channel.RECEIPT, Channel.STATUS, Channel.COMMAND}),
     Kind.SPEAKER: frozenset(
@@ -71,6 +72,7 @@ CHANNELS: dict[Kind, frozenset[Channel | None]] = {
     Kind.KEYS: frozenset({None}),
     Kind.INGEST: frozenset({Channel.CANARY}),
     Kind.NOTIFY: frozenset({Channel.STATUS}),
+    Kind.VOICE: frozenset({None}),
 }
 #: Kinds that a commune has one of, without an id.
 WHOLE = frozenset({Kind.REGISTRY, Kind.KEYS})

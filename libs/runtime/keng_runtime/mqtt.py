@@ -270,6 +270,12 @@ class Link:
         self._hearers[topic] = hearer
         await self.subscribe(topic, qos=0)
 
+    def unhear(self, topic: str) -> None:
+        """End :meth:`hear`."""
+        if self._hearers.pop(topic, None) is not None:
+            del self._filters[topic]
+            self._client.unsubscribe(topic)
+
     async def batch(self, limit: int, linger_s: float = 0.0) -> list[Message]:
         """At least one message, at most ``limit``; with ``linger_s`` waits that long for more to come."""
         while not self._inbox:

@@ -140,7 +140,7 @@ class Keeper:
         play = Play(
             play=occurrence.play,
             priority=entry.priority,
-            items=entry.items,
+            items=[*entry.items],
             gong=entry.gong,
             resume=entry.resume,
             night=entry.night,

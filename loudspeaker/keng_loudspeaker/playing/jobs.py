@@ -8,18 +8,19 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from keng_contracts.commands import Priority
+from keng_contracts.commands import Item, Live, Priority
 from keng_contracts.judging import Refusal
 from keng_contracts.playback import What
 from keng_loudspeaker.hours import Hours
 from keng_loudspeaker.obeying.memory import Memory
 from keng_loudspeaker.playing import together
+from keng_loudspeaker.playing.live import LiveVoice
 from keng_loudspeaker.playing.performance import Begin, Manner, Performance, Place
 from keng_loudspeaker.playing.playlist import Already, Cut, Drop, Effect, Job, Playlist, Start, Wait
 from keng_loudspeaker.playing.stage import Stage
 from keng_loudspeaker.proving.meter import Hearing
 from keng_loudspeaker.proving.reports import Evidence, Order
-from keng_loudspeaker.sounding.media import Media
+from keng_loudspeaker.sounding.media import Clip, Media, Stream
 from keng_runtime.clock import now_ms
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class Jobs:
         memory: Memory,
         hours: Callable[[], Hours],
         changed: Callable[[], None],
+        live: Callable[[Live], LiveVoice],
     ) -> None:
         self._stage = stage
         self._media = media
@@ -47,6 +49,7 @@ class Jobs:
         self._memory = memory
         self._hours = hours
         self._changed = changed
+        self._live = live
         self.finished: Callable[[Order, int, Hearing], None] = lambda order, item, hearing: None
         self._playlist = Playlist.remembering(memory.ended())
         self._orders: dict[str, Order] = {}
@@ -138,7 +141,11 @@ class Jobs:
 
         play = order.play
         hurry = play.priority is Priority.EMERGENCY
-        clips = [partial(self._media.part, item, hurry=hurry) for item in play.items]
+
+        async def part(item: Item) -> Clip | Stream | LiveVoice:
+            return self._live(item) if isinstance(item, Live) else await self._media.part(item, hurry=hurry)
+
+        clips = [partial(part, item) for item in play.items]
         place = self._places.pop(play.play, Place())
         begin: Begin | None = None
         if play.start_ms is not None:

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,7 +20,8 @@ from typing import Any, Protocol
 from keng_contracts.errors import Problem
 from keng_contracts.playback import What
 from keng_loudspeaker.playing.filters import chain
-from keng_loudspeaker.playing.player import Mpv, PlayerFailed
+from keng_loudspeaker.playing.live import LiveVoice
+from keng_loudspeaker.playing.player import Mpv, PlayerFailed, Silent
 from keng_loudspeaker.playing.silence import Watch
 from keng_loudspeaker.playing.stage import Open, Stage
 from keng_loudspeaker.proving.meter import Hearing
@@ -56,12 +57,8 @@ class Say(Protocol):
     def __call__(self, what: What, item: int, *, reason: str = "", hearing: Hearing | None = None) -> None: ...
 
 
-class Silent(PlayerFailed):
-    """It plays, and nothing comes out."""
-
-
 Maker = Callable[[], Coroutine[Any, Any, Clip]]
-PartMaker = Callable[[], Coroutine[Any, Any, Clip | Stream]]
+PartMaker = Callable[[], Coroutine[Any, Any, Clip | Stream | LiveVoice]]
 Begin = Callable[[Mpv, Path], Coroutine[Any, Any, str]]
 
 
@@ -167,7 +164,7 @@ class Performance:
             await self._dismiss()
         self._hearing = None
 
-    async def _item(self, index: int, made: asyncio.Task[Clip | Stream]) -> bool:
+    async def _item(self, index: int, made: asyncio.Task[Clip | Stream | LiveVoice]) -> bool:
         """Play an item, twice if need be; whether it was heard to its end."""
 
         def tell(what: What, reason: str) -> None:
@@ -180,6 +177,8 @@ class Performance:
             return False
         if isinstance(clip, Stream):
             return await self._relay(clip, tell)
+        if isinstance(clip, LiveVoice):
+            return await self._live(clip, tell)
         first = self._now == self._from
         last = (self._now.repeat, index) == (self._manner.repeats - 1, len(self._clips) - 1)
         filters = chain(
@@ -231,16 +230,37 @@ class Performance:
         tell(What.FAILED, "the stream was not there at its end")
         return heard
 
+    async def _live(self, voice: LiveVoice, tell: Tell) -> bool:
+        """Play a voice while it speaks. A player that fails is replaced, and what is spoken by then is heard."""
+        heard = False
+        async with voice.listened():
+            while voice.over is None:
+                try:
+                    async with self._listening() as (open_, mpv, hearing):
+                        await voice.play(mpv, open_.ears, hearing, tell, self._manner.volume)
+                except (PlayerFailed, Problem) as failure:
+                    what = What.SILENT if isinstance(failure, Silent) else What.FAILED
+                    tell(what, f"{failure} (tried again)")
+                    await asyncio.sleep(AGAIN_S)
+                heard = heard or (self._hearing is not None and self._hearing.first_s is not None)
+                await self._dismiss()  # it was set up for this alone
+        return heard
+
     async def _play(self, clip: Clip | Stream, filters: str, tell: Tell, ends_s: float = math.inf) -> None:
         """Play it from its place to its end, or to ``ends_s``; raises :class:`PlayerFailed` and :class:`Problem`."""
+        async with self._listening() as (open_, mpv, hearing):
+            await self._hear(_as_sounding(clip, self._now.at_s, ends_s), filters, mpv, open_, hearing, tell)
+
+    @contextlib.asynccontextmanager
+    async def _listening(self) -> AsyncIterator[tuple[Open, Mpv, Hearing]]:
+        """Device, player, and the hearing of all that comes now; raises :class:`PlayerFailed` and :class:`Problem`."""
         self._hearing = None
         open_ = await self._stage.opened(DEVICE_S)
         if self._mpv is None:
             self._mpv = await open_.players.take()
         await open_.ears.silence()
         with open_.ears.meter.hearing(time.monotonic()) as self._hearing:
-            sounding = _as_sounding(clip, self._now.at_s, ends_s)
-            await self._hear(sounding, filters, self._mpv, open_, self._hearing, tell)
+            yield open_, self._mpv, self._hearing
 
     async def _hear(self, clip: _Sounding, filters: str, mpv: Mpv, open_: Open, hearing: Hearing, tell: Tell) -> None:
         meter, from_s = open_.ears.meter, clip.from_s

@@ -21,18 +21,25 @@ from typing import Any
 
 from keng_contracts.errors import Problem
 from keng_loudspeaker.playing import children
+from keng_loudspeaker.playing.filters import voice_chain
 from keng_loudspeaker.playing.sound import Sound
 
 log = logging.getLogger(__name__)
 
 #: mpv answers within this time, or it hangs.
 ANSWER_S = 2.0
+#: What a player holds of a live voice; of all else it is 200 ms.
+LIVE_BUFFER_MS = 60
 #: The spare is looked at this often, and made so long after the last one was taken.
 LOOK_S, REFILL_S = 30.0, 0.5
 
 
 class PlayerFailed(Exception):
     """The player died, hangs or can't play; the message is the reason in evidence."""
+
+
+class Silent(PlayerFailed):
+    """It plays, and nothing comes out."""
 
 
 class Mpv:
@@ -108,6 +115,25 @@ class Mpv:
             await self._have("volume", volume, at_first=None)
         if filters is not None:
             await self._have("af", filters, at_first="")
+
+    async def hear_live(self, pipe: Path, rate: int, *, gain_db: float, volume: int | None) -> None:
+        """Begin to play raw sound (16 bit, mono, ``rate`` samples a second) that is written to a named pipe, without
+        waiting for more than is there. Nothing else should be played with this player after it. Raises
+        :class:`PlayerFailed`."""
+        self._ended = asyncio.get_running_loop().create_future()
+        self._last = None
+        await self.prepare(volume=volume, filters=voice_chain(gain_db))
+        for name, value in (
+            ("demuxer", "lavf"),
+            ("demuxer-lavf-format", "s16le"),
+            ("demuxer-lavf-o", f"sample_rate={rate}"),
+            ("demuxer-lavf-probe-info", "no"),
+            ("demuxer-readahead-secs", 0),
+            ("audio-buffer", LIVE_BUFFER_MS / 1000),
+            ("pulse-buffer", LIVE_BUFFER_MS),
+        ):
+            await self.ask("set_property", name, value)
+        await self.ask("loadfile", str(pipe))
 
     async def append(self, source: Path | str) -> None:
         """Play this after what plays; :meth:`ended` then tells of the end of this. Raises :class:`PlayerFailed`."""

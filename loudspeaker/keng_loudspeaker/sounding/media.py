@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keng_contracts import commands
-from keng_contracts.commands import Item, Relay, Siren, Speech
+from keng_contracts.commands import Recorded, Relay, Siren, Speech
 from keng_loudspeaker.sounding import gong, loudness, siren
 from keng_loudspeaker.sounding.cache import Cache, named, seconds
 from keng_loudspeaker.sounding.fetch import NoRoom, Unfetched, authorities, digest, fetch
@@ -67,7 +67,7 @@ class Media:
         self._fetching: dict[str, asyncio.Lock] = {}
         self._background: set[asyncio.Task[None]] = set()
 
-    async def part(self, item: Item, *, hurry: bool = False) -> Clip | Stream:
+    async def part(self, item: Recorded, *, hurry: bool = False) -> Clip | Stream:
         """The clip or the stream of an item; raises :class:`Unplayable`."""
         if not isinstance(item, Relay):
             return await self.clip(item, hurry=hurry)
@@ -121,7 +121,7 @@ class Media:
         except Unplayable as error:
             log.error("the gong can't be made ready: %s", error)
 
-    async def prepare(self, owner: str, items: Iterable[Item]) -> list[str]:
+    async def prepare(self, owner: str, items: Iterable[Recorded]) -> list[str]:
         """Have these sounds ready, and keep them for ``owner`` in place of what was kept for it before; with an empty
         owner they are kept as any other. Returns what could not be made, with the reason."""
         wanted: list[Siren | Speech | commands.Media] = []
