@@ -22,20 +22,21 @@ from keng_alerts.gauge.gauges import gauges
 from keng_alerts.gauge.hazard import State
 from keng_alerts.gauge.response import Response, Send
 from keng_alerts.memory import Changes, Entry, Memory
-from keng_alerts.people import control, obey
+from keng_alerts.people import control
 from keng_alerts.settings import AlertsSettings
-from keng_contracts.alert_commands import AlertAction, AlertStop
+from keng_contracts.alert_commands import AlertAction, AlertCommand, AlertStop
 from keng_contracts.alerts import AlertDocument, Answer
 from keng_contracts.authority import SecondSource
 from keng_contracts.commands import Stop
 from keng_contracts.errors import Problem
-from keng_contracts.judging import Refusal
+from keng_contracts.judging import Audience
 from keng_contracts.playback import PlaybackEvent
 from keng_contracts.registry import Registry
-from keng_contracts.telemetry import BadPack, Flag, decode
+from keng_contracts.telemetry import BadPack, Clock, Flag, decode
 from keng_contracts.topics import BadTopic, Channel, Kind, Topic, pattern
 from keng_runtime.clock import now_ms
 from keng_runtime.mqtt import Link, Message
+from keng_runtime.obeying import Refused, decide
 from keng_runtime.registry import RegistryCopy
 from keng_runtime.service import notify, until
 from keng_runtime.settings import explain
@@ -293,17 +294,18 @@ class Alerts:
     def _command(self, topic: Topic, payload: bytes, changes: Changes) -> None:
         """A signed order that came over the broker."""
         alert, now = topic.id or "", now_ms()
-        command = obey.decide(
+        command = decide(
             payload,
+            AlertCommand.model_validate_json,
             trust=self._trust,
-            commune=topic.commune,
-            alert=alert,
+            me=Audience(topic.commune, alert, frozenset(), kind="alert"),
             counters=self._obeyed,
-            now_ms=now,
+            now_s=now / 1000,
+            clock=Clock.HOLDOVER,  # always looked at: an order that waited for hours must not sound a siren
         )
-        if isinstance(command, Refusal):
-            REFUSED.labels(command.value).inc()
-            log.warning("%s: an order is refused: %s", topic, command.value)
+        if isinstance(command, Refused):
+            REFUSED.labels(command.reason.value).inc()
+            log.warning("%s: an order is refused: %s", topic, command.reason.value)
             return
         self._obeyed[command.iss] = changes.obeyed[command.iss] = command.ctr
         ORDERS.labels(command.action.do, "signed").inc()

@@ -11,18 +11,15 @@ from __future__ import annotations
 import base64
 import json
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from keng_contracts.edge_commands import EdgeCommand, Identify, Reload, SetInterval
 from keng_contracts.errors import Problem
-from keng_contracts.judging import Audience, Refusal, judge
+from keng_contracts.judging import Audience
 from keng_contracts.status import EdgeReply
-from keng_contracts.telemetry import Clock
 from keng_runtime.clock import clock_state, now_ms
 from keng_runtime.files import write_atomically
 
@@ -31,31 +28,6 @@ if TYPE_CHECKING:
     from keng_runtime.signing import TrustStore
 
 log = logging.getLogger(__name__)
-
-
-def decide(
-    token: bytes, *, trust: TrustStore, me: Audience, counters: Mapping[str, int], now_s: float, clock: Clock
-) -> EdgeCommand | Refusal:
-    """The command, or why it is refused. Never raises, whatever ``token`` is."""
-    from keng_runtime.signing import NotTrusted
-
-    try:
-        payload, key = trust.verify(token)
-        command = EdgeCommand.model_validate_json(payload)
-    except NotTrusted as error:
-        return error.refusal
-    except ValidationError:
-        return Refusal.UNREADABLE
-    refusal = judge(
-        command,
-        issuer=key.issuer,
-        may=key.may,
-        me=me,
-        last_ctr=counters.get(command.iss, 0),
-        now_s=now_s,
-        clock=clock,
-    )
-    return refusal or command
 
 
 def name_of(token: bytes) -> str:
@@ -103,17 +75,26 @@ class Orders:
 
     def obey(self, token: bytes, *, reload: Callable[[], str], restart: Callable[[], None]) -> EdgeReply:
         """Do what is ordered, if it may be; blocks for the disk. The answer is for the status document."""
+        from keng_runtime.obeying import Refused, decide
+
         try:
             self._trust = self._trust or self._credentials.trust()
         except Problem as problem:
             return self._answer(name_of(token), False, str(problem))
-        now_s, clock = now_ms() / 1000, clock_state()
-        command = decide(token, trust=self._trust, me=self._me, counters=self._counters, now_s=now_s, clock=clock)
-        if isinstance(command, Refusal):
+        command = decide(
+            token,
+            EdgeCommand.model_validate_json,
+            trust=self._trust,
+            me=self._me,
+            counters=self._counters,
+            now_s=now_ms() / 1000,
+            clock=clock_state(),
+        )
+        if isinstance(command, Refused):
             self.refused += 1
             with suppress(OSError):  # a full disk is told by the outbox
                 self._write()
-            return self._answer(name_of(token), False, f"refused: {command}")
+            return self._answer(name_of(token), False, f"refused: {command.reason}")
         self._counters[command.iss] = command.ctr
         try:
             self._write()

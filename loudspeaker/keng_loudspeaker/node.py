@@ -47,6 +47,7 @@ from keng_runtime import mqtt
 from keng_runtime.clock import clock_error_ms, new_boot_id, now_ms
 from keng_runtime.credentials import Credentials
 from keng_runtime.mqtt import Link, Message, Will
+from keng_runtime.obeying import Refused
 from keng_runtime.registry import RegistryCopy
 from keng_runtime.service import notify, until
 

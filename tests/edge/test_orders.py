@@ -18,9 +18,10 @@ from keng_contracts.status import EdgeStatus
 from keng_contracts.telemetry import Clock
 from keng_contracts.topics import Channel, Kind, Topic, pattern
 from keng_edge import trial
-from keng_edge.orders import decide, name_of
+from keng_edge.orders import name_of
 from keng_edge.settings import Calibration, EdgeSettings, sample
 from keng_runtime.mqtt import Link
+from keng_runtime.obeying import Refused, decide
 from keng_runtime.settings import load
 from keng_runtime.signing import SigningKey, TrustStore
 from tests.support.broker import COMMUNE, RunningBroker
@@ -39,7 +40,16 @@ def order(action: EdgeAction, number: int, issuer: str = "console", **more: Any)
 
 
 def judged(token: bytes, trust: TrustStore, counters: dict[str, int] | None = None) -> EdgeCommand | Refusal:
-    return decide(token, trust=trust, me=ME, counters=counters or {}, now_s=time.time(), clock=Clock.SYNCED)
+    found = decide(
+        token,
+        EdgeCommand.model_validate_json,
+        trust=trust,
+        me=ME,
+        counters=counters or {},
+        now_s=time.time(),
+        clock=Clock.SYNCED,
+    )
+    return found.reason if isinstance(found, Refused) else found
 
 
 def test_what_is_obeyed_and_what_is_refused() -> None:

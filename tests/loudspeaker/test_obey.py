@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from joserfc import jws
 from joserfc.jwk import OctKey
 
+from keng_contracts.commands import Command
 from keng_contracts.judging import CLOCK_SKEW_S, MAX_VALIDITY_S, Audience, Refusal
 from keng_contracts.telemetry import Clock
 from keng_loudspeaker.hours import Hours
-from keng_loudspeaker.obeying.obey import Accepted, Refused, decide
+from keng_loudspeaker.obeying.obey import decide
+from keng_runtime.obeying import Refused
 from keng_runtime.signing import SigningKey, TrustStore
 
 ALERTS = SigningKey.generate("alerts")
@@ -49,7 +51,9 @@ def sign(document: object, key: SigningKey = ALERTS) -> bytes:
     return key.sign(json.dumps(document).encode())
 
 
-def verdict(token: bytes, *, clock: Clock = Clock.SYNCED, now_s: float = NOW, last: int = 7) -> Accepted | Refused:
+def verdict(
+    token: bytes, *, clock: Clock = Clock.SYNCED, now_s: float = NOW, last: int = 7
+) -> Command | Refused[Command]:
     return decide(token, trust=TRUST, me=ME, counters={"alerts": last}, now_s=now_s, clock=clock, hours=Hours())
 
 
@@ -64,12 +68,12 @@ GENUINE = sign(command())
 
 def test_a_genuine_command_is_obeyed() -> None:
     accepted = verdict(GENUINE)
-    assert isinstance(accepted, Accepted) and accepted.command.action.play == "phu-oc-level-1-3"
+    assert isinstance(accepted, Command) and accepted.action.play == "phu-oc-level-1-3"
 
 
 @pytest.mark.parametrize("audience", ["speaker/loa-phuoc-yen", "zone/toan-xa", "commune"])
 def test_it_is_obeyed_under_each_of_our_names(audience: str) -> None:
-    assert isinstance(verdict(sign(command(aud=audience))), Accepted)
+    assert isinstance(verdict(sign(command(aud=audience))), Command)
 
 
 REFUSED: list[tuple[str, bytes, Refusal]] = [
@@ -116,7 +120,7 @@ def test_a_signature_by_shared_secret_or_none_is_no_signature() -> None:
 
 def test_a_clock_that_is_not_kept_leaves_the_decision_to_the_number() -> None:
     old = sign(command(nbf=NOW - 61, exp=NOW - 1))
-    assert isinstance(verdict(old, clock=Clock.UNKNOWN), Accepted)
+    assert isinstance(verdict(old, clock=Clock.UNKNOWN), Command)
     assert refusal(old, clock=Clock.UNKNOWN, last=8) is Refusal.REPLAYED
 
 
@@ -129,11 +133,11 @@ def at_night(priority: str, **changes: Any) -> bytes:
 
 
 def test_at_night_only_an_emergency_is_obeyed_or_what_was_confirmed_twice() -> None:
-    assert isinstance(verdict(at_night("emergency"), now_s=NIGHT), Accepted)
-    assert isinstance(verdict(at_night("urgent"), now_s=NIGHT), Accepted)
+    assert isinstance(verdict(at_night("emergency"), now_s=NIGHT), Command)
+    assert isinstance(verdict(at_night("urgent"), now_s=NIGHT), Command)
     for priority in ("live", "priority", "scheduled", "relay"):
         assert refusal(at_night(priority), now_s=NIGHT) is Refusal.QUIET_HOURS
-        assert isinstance(verdict(at_night(priority, night="Chủ tịch xã"), now_s=NIGHT), Accepted)
+        assert isinstance(verdict(at_night(priority, night="Chủ tịch xã"), now_s=NIGHT), Command)
 
 
 def test_without_a_kept_clock_the_time_of_signing_tells_whether_it_is_night() -> None:
@@ -142,12 +146,12 @@ def test_without_a_kept_clock_the_time_of_signing_tells_whether_it_is_night() ->
 
 def test_a_stop_is_obeyed_at_any_hour() -> None:
     stop = sign(command(iat=NIGHT, nbf=NIGHT, exp=NIGHT + 60, action={"do": "stop"}))
-    assert isinstance(verdict(stop, now_s=NIGHT), Accepted)
+    assert isinstance(verdict(stop, now_s=NIGHT), Command)
 
 
 def test_numbers_count_for_each_issuer() -> None:
     stop = sign(command(iss="truc-ban", ctr=1, action={"do": "stop"}), STOPPER)
-    assert isinstance(verdict(stop), Accepted)
+    assert isinstance(verdict(stop), Command)
 
 
 def test_only_a_verified_command_is_named_in_its_refusal() -> None:
@@ -182,7 +186,7 @@ def test_no_change_of_a_genuine_command_is_obeyed(data: st.DataObject) -> None:
         if not token:
             break
     seen = verdict(bytes(token))
-    if isinstance(seen, Accepted):  # base64 has more than one spelling of the same bytes; of other bytes it has none
+    if isinstance(seen, Command):  # base64 has more than one spelling of the same bytes; of other bytes it has none
         assert seen == verdict(GENUINE)
 
 

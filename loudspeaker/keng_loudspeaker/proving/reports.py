@@ -12,12 +12,11 @@ from pathlib import Path
 
 from prometheus_client import Counter, Histogram
 
-from keng_contracts.commands import Play, Prepare, Priority
+from keng_contracts.commands import Command, Play, Prepare, Priority
 from keng_contracts.judging import Refusal
 from keng_contracts.playback import PlaybackEvent, What
 from keng_contracts.status import SpeakerStatus
 from keng_contracts.telemetry import Clock
-from keng_loudspeaker.obeying.obey import Refused
 from keng_loudspeaker.playing.sound import RATE
 from keng_loudspeaker.proving.evidence import Courier
 from keng_loudspeaker.proving.health import Health, problems
@@ -26,6 +25,7 @@ from keng_loudspeaker.proving.meter import Hearing
 from keng_runtime.clock import clock_state, now_ms
 from keng_runtime.files import write_atomically
 from keng_runtime.mqtt import Link
+from keng_runtime.obeying import Refused
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ class Evidence:
         if not failed:
             self._say(What.FINISHED, command=command, kind="prepare")
 
-    def refused(self, verdict: Refused) -> None:
+    def refused(self, verdict: Refused[Command]) -> None:
         command = verdict.command
         play = command.action if command is not None and isinstance(command.action, Play) else None
         # What a key may not sign says nothing about an alert either.
