@@ -8,9 +8,9 @@ import click
 
 from keng_console import registry_file
 from keng_console.cap.cli import cap
-from keng_console.programming import programme
 from keng_console.reporting import report
 from keng_console.settings import ConsoleSettings
+from keng_console.speakers.programming import programme
 from keng_console.telling import tell, told
 from keng_contracts.authority import BY_ITSELF
 from keng_contracts.registry import AuthorityMode

@@ -1,7 +1,7 @@
 """Where this machine's administrators speak to the running console: a Unix socket in its state folder.
 
-Whoever may open the socket (its owner, its group, root) has the authority to command edge nodes; the kernel says who
-it is (SO_PEERCRED), and every order carries that name. Nothing of it is on a network.
+Whoever may open the socket (its owner, its group, root) has the authority to command edge nodes and loudspeakers; the
+kernel says who it is (SO_PEERCRED), and every order carries that name. Nothing of it is on a network.
 """
 
 from __future__ import annotations
@@ -13,19 +13,17 @@ import os
 import pwd
 import socket
 import struct
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from keng_console.database import Database, DatabaseUnavailable
-from keng_console.programmer import Programmer
-from keng_console.talk import ANSWER, REQUEST, TOLD, Publish, Request, Tell
-from keng_console.teller import Teller
+from keng_console.database import DatabaseUnavailable
+from keng_console.talk import REQUEST, Request
 from keng_contracts.errors import Problem
-from keng_contracts.registry import Registry
 from keng_runtime.settings import explain
 
 #: sockaddr_un has 108 bytes for the path and its ending NUL (unix(7)).
@@ -76,16 +74,23 @@ def _answers(path: Path) -> bool:
         return True
 
 
-class Desk:
-    """Serves the socket."""
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who speaks: ``by`` is the Unix user, as the kernel says; ``more`` is what comes after the request."""
 
-    def __init__(
-        self, teller: Teller, database: Database, programmer: Programmer, registry: Callable[[], Registry | None]
-    ) -> None:
-        self._programmer = programmer
-        self._registry = registry
-        self._teller = teller
-        self._database = database
+    by: str
+    more: asyncio.StreamReader
+
+
+#: Answers a request, line by line; may raise Problem and DatabaseUnavailable.
+Answer = Callable[[Any, Caller], AsyncGenerator[dict[str, Any], None]]
+
+
+class Desk:
+    """Serves the socket; ``answers`` are those to each kind of request."""
+
+    def __init__(self, answers: Mapping[type[Request], Answer]) -> None:
+        self._answers = answers
         self._talks: set[asyncio.Task[None]] = set()
 
     async def serve(self, listening: socket.socket) -> None:
@@ -103,7 +108,7 @@ class Desk:
         assert talk is not None
         self._talks.add(talk)
         try:
-            async with aclosing(self._answer(reader, _peer(writer))) as lines:
+            async with aclosing(self._answer(Caller(_peer(writer), reader))) as lines:
                 async for line in lines:
                     writer.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
                     await writer.drain()
@@ -113,24 +118,14 @@ class Desk:
             self._talks.discard(talk)
             writer.close()
 
-    async def _answer(self, reader: asyncio.StreamReader, by: str) -> AsyncGenerator[dict[str, Any], None]:
+    async def _answer(self, caller: Caller) -> AsyncGenerator[dict[str, Any], None]:
         try:
             if len(self._talks) > MAX_TALKS:
                 raise Problem("too many speak to the console at once", where="console", todo="try again")
-            request = await _request(reader)
-            if isinstance(request, Tell):
-                async with aclosing(self._teller.tell(request.node, request.action, by, request.wait_s)) as steps:
-                    async for told in steps:
-                        yield {"told": TOLD.dump_python(told, mode="json")}
-            elif isinstance(request, Publish):
-                for made in await self._programmer.publish(request.plan, self._registry(), by):
-                    yield {"programme": made.model_dump(mode="json", by_alias=True)}
-            else:
-                orders, refusals = await asyncio.to_thread(self._database.orders, request.limit, request.node)
-                for told in orders:
-                    yield {"told": TOLD.dump_python(told, mode="json")}
-                for refusal in refusals:
-                    yield {"refusal": ANSWER.dump_python(refusal, mode="json")}
+            request = await _request(caller.more)
+            async with aclosing(self._answers[type(request)](request, caller)) as lines:
+                async for line in lines:
+                    yield line
             yield {"end": True}
         except Problem as problem:
             yield {"problem": vars(problem)}

@@ -12,6 +12,7 @@ from importlib.metadata import version
 import uvicorn
 
 from keng_console import desk
+from keng_console.answers import answers
 from keng_console.board import Board
 from keng_console.cap.exchange import Exchange
 from keng_console.database import Database
@@ -21,9 +22,9 @@ from keng_console.live import MAX_PLAYBACK, Live
 from keng_console.overview import overview
 from keng_console.owner import Owner
 from keng_console.pages import Pages, Rendering
-from keng_console.programmer import Programmer
 from keng_console.readings import Readings
 from keng_console.settings import ConsoleSettings, require_loopback
+from keng_console.speakers.programmer import Programmer
 from keng_console.speakers.sender import Speakers
 from keng_console.talk import NAME
 from keng_console.teller import Teller
@@ -57,7 +58,7 @@ class Console:
         self.teller = Teller(link, link.credentials.signing_key(), database, self.live, self._news.set)
         key = link.credentials.signing_key()
         self.programmer = Programmer(settings.state / "programme.json", link, key)
-        self.desk = Desk(self.teller, database, self.programmer, lambda: self.owner.current)
+        self.desk = Desk(answers(self.teller, database, self.programmer, lambda: self.owner.current))
         self.listener = Listener(link, self.live, database, self._news.set, self.teller.heard)
         self._pages = Pages(asset)
         self.board = Board(new_boot_id(), self._render)

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, TypeAdapter
 
 from keng_console.orders import Answer, Told
-from keng_console.programme import Plan
+from keng_console.speakers.programme import Plan
 from keng_contracts.edge_commands import EdgeAction
 from keng_contracts.names import Slug
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from keng_console.programme import Plan, programmes
+from keng_console.speakers.programme import Plan, programmes
 from keng_contracts.errors import Problem
 from keng_contracts.programme import Programme
 from keng_contracts.topics import Channel, Kind, Topic

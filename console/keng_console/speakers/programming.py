@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from pydantic import ValidationError
 
-from keng_console.programme import Plan
+from keng_console.speakers.programme import Plan
 from keng_console.talk import Publish
 from keng_console.telling import ask
 from keng_contracts.errors import Problem

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from keng_console.programme import Plan, programmes
+from keng_console.speakers.programme import Plan, programmes
 from keng_contracts.errors import Problem
 from keng_contracts.programme import Programme
 from keng_contracts.registry import Registry

@@ -1,0 +1,41 @@
+"""What each request at the desk is answered with: the parts of the console behind it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Any
+
+from keng_console.database import Database
+from keng_console.desk import Answer, Caller
+from keng_console.speakers.programmer import Programmer
+from keng_console.talk import ANSWER, TOLD, List, Publish, Request, Tell
+from keng_console.teller import Teller
+from keng_contracts.registry import Registry
+
+Lines = AsyncGenerator[dict[str, Any], None]
+
+
+def answers(
+    teller: Teller, database: Database, programmer: Programmer, registry: Callable[[], Registry | None]
+) -> dict[type[Request], Answer]:
+    """By the kind of request."""
+
+    async def tell(request: Tell, caller: Caller) -> Lines:
+        async with aclosing(teller.tell(request.node, request.action, caller.by, request.wait_s)) as steps:
+            async for told in steps:
+                yield {"told": TOLD.dump_python(told, mode="json")}
+
+    async def told(request: List, _: Caller) -> Lines:
+        orders, refusals = await asyncio.to_thread(database.orders, request.limit, request.node)
+        for order in orders:
+            yield {"told": TOLD.dump_python(order, mode="json")}
+        for refusal in refusals:
+            yield {"refusal": ANSWER.dump_python(refusal, mode="json")}
+
+    async def publish(request: Publish, caller: Caller) -> Lines:
+        for made in await programmer.publish(request.plan, registry(), caller.by):
+            yield {"programme": made.model_dump(mode="json", by_alias=True)}
+
+    return {Tell: tell, List: told, Publish: publish}
