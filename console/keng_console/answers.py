@@ -10,7 +10,8 @@ from typing import Any
 from keng_console.database import Database
 from keng_console.desk import Answer, Caller
 from keng_console.speakers.programmer import Programmer
-from keng_console.talk import ANSWER, TOLD, List, Publish, Request, Tell
+from keng_console.speakers.voice import Session, Voices
+from keng_console.talk import ANSWER, TOLD, List, Publish, Request, Speak, Tell
 from keng_console.teller import Teller
 from keng_contracts.registry import Registry
 
@@ -18,7 +19,11 @@ Lines = AsyncGenerator[dict[str, Any], None]
 
 
 def answers(
-    teller: Teller, database: Database, programmer: Programmer, registry: Callable[[], Registry | None]
+    teller: Teller,
+    database: Database,
+    programmer: Programmer,
+    voices: Voices,
+    registry: Callable[[], Registry | None],
 ) -> dict[type[Request], Answer]:
     """By the kind of request."""
 
@@ -38,4 +43,13 @@ def answers(
         for made in await programmer.publish(request.plan, registry(), caller.by):
             yield {"programme": made.model_dump(mode="json", by_alias=True)}
 
-    return {Tell: tell, List: told, Publish: publish}
+    async def speak(request: Speak, caller: Caller) -> Lines:
+        how = request.model_dump(include={"gong", "night", "seconds"})
+        async with aclosing(voices.speak(request.to, caller.by, lambda: caller.more.read(1 << 14), **how)) as steps:
+            async for step in steps:
+                if isinstance(step, Session):
+                    yield {"play": step.play, "speakers": step.speakers}
+                else:
+                    yield {"speaker": step[0], "event": step[1].model_dump(mode="json", exclude_defaults=True)}
+
+    return {Tell: tell, List: told, Publish: publish, Speak: speak}

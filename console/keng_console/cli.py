@@ -11,6 +11,7 @@ from keng_console.cap.cli import cap
 from keng_console.reporting import report
 from keng_console.settings import ConsoleSettings
 from keng_console.speakers.programming import programme
+from keng_console.speakers.speaking import speak
 from keng_console.telling import tell, told
 from keng_contracts.authority import BY_ITSELF
 from keng_contracts.registry import AuthorityMode
@@ -28,6 +29,7 @@ def cli() -> None:
       keng console tell tram-phu-oc identify
       keng console told
       keng console programme publish tuan.toml
+      keng console speak --to toan-xa
       keng console report --month 2025-11
     """
 
@@ -63,6 +65,7 @@ def check(file: Path) -> None:
 cli.add_command(cap)
 cli.add_command(programme)
 cli.add_command(report)
+cli.add_command(speak)
 cli.add_command(tell)
 cli.add_command(told)
 

@@ -26,6 +26,7 @@ from keng_console.readings import Readings
 from keng_console.settings import ConsoleSettings, require_loopback
 from keng_console.speakers.programmer import Programmer
 from keng_console.speakers.sender import Speakers
+from keng_console.speakers.voice import Voices
 from keng_console.talk import NAME
 from keng_console.teller import Teller
 from keng_console.views import Overview
@@ -58,14 +59,15 @@ class Console:
         self.teller = Teller(link, link.credentials.signing_key(), database, self.live, self._news.set)
         key = link.credentials.signing_key()
         self.programmer = Programmer(settings.state / "programme.json", link, key)
-        self.desk = Desk(answers(self.teller, database, self.programmer, lambda: self.owner.current))
+        self.speakers = Speakers(link, key, database.engine, self.live)
+        voices = Voices(link, self.speakers, self.live)
+        self.desk = Desk(answers(self.teller, database, self.programmer, voices, lambda: self.owner.current))
         self.listener = Listener(link, self.live, database, self._news.set, self.teller.heard)
         self._pages = Pages(asset)
         self.board = Board(new_boot_id(), self._render)
         self.app = create_app(
             self._pages, self.board, self.view, self.health, database.recent_playback, version("keng-console")
         )
-        self.speakers = Speakers(link, key, database.engine, self.live)
         self.exchange = Exchange(settings.cap, link.credentials, self.speakers, self.live, database, self._news.set)
         self.app.include_router(self.exchange.routes)
         for node, event in database.recent_playback(MAX_PLAYBACK):

@@ -1,9 +1,10 @@
 """What is said over the console's socket (:mod:`keng_console.desk`).
 
 One request a connection, a JSON line: ``{"do": "tell", "node", "action", "wait_s"}``, ``{"do": "told", "node",
-"limit"}`` or ``{"do": "programme", "plan"}``. The answer is JSON lines: ``{"told": …}`` at each step (or for each order
-kept), ``{"refusal": …}`` for one that answers no order of ours, ``{"programme": …}`` for that of each loudspeaker,
-``{"problem": …}`` when it can't be done, and ``{"end": true}``.
+"limit"}``, ``{"do": "programme", "plan"}``, or ``{"do": "speak", "to", …}`` with sound after it. The answer is JSON
+lines: ``{"told": …}`` at each step (or for each order kept), ``{"refusal": …}`` for one that answers no order of ours,
+``{"programme": …}`` for that of each loudspeaker, ``{"play", "speakers"}`` when somebody may speak and ``{"speaker",
+"event"}`` for each step there, ``{"problem": …}`` when it can't be done, and ``{"end": true}``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 from keng_console.orders import Answer, Told
 from keng_console.speakers.programme import Plan
 from keng_contracts.edge_commands import EdgeAction
-from keng_contracts.names import Slug
+from keng_contracts.names import Person, Slug
 
 #: The socket's name in the state folder.
 NAME = "console.sock"
@@ -42,5 +43,16 @@ class Publish(BaseModel):
     plan: Plan
 
 
-Request = Annotated[Tell | List | Publish, Field(discriminator="do")]
+class Speak(BaseModel):
+    """Sound follows the line, 16-bit mono at 16 kHz, until the caller has no more; with ``link`` none does."""
+
+    do: Literal["speak"] = "speak"
+    to: list[Slug] = Field(min_length=1, max_length=100)
+    gong: bool = True
+    night: Person | None = None
+    seconds: float = Field(600.0, gt=0, le=1800)
+    link: bool = False
+
+
+Request = Annotated[Tell | List | Publish | Speak, Field(discriminator="do")]
 REQUEST: TypeAdapter[Request] = TypeAdapter(Request)

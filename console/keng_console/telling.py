@@ -196,11 +196,8 @@ def ask(request: str, settings_file: Path | None) -> Iterator[dict[str, Any]]:
     with socket.socket(socket.AF_UNIX) as link:
         try:
             link.connect(str(path))
-        except PermissionError:
-            raise Problem("is not for you", where=str(path), todo=f"use sudo, or be in group {_group(path)}") from None
-        except OSError:
-            todo = "start it, or give the settings with which it runs: --settings FILE"
-            raise Problem("no console runs with this state folder", where=str(path), todo=todo) from None
+        except OSError as error:
+            raise not_there(path, error) from None
         try:
             link.sendall(request.encode() + b"\n")
             for raw in link.makefile("rb"):
@@ -214,6 +211,14 @@ def ask(request: str, settings_file: Path | None) -> Iterator[dict[str, Any]]:
         except (OSError, ValueError):
             raise ended from None
     raise ended
+
+
+def not_there(path: Path, error: OSError) -> Problem:
+    """Why the console's socket could not be connected to."""
+    if isinstance(error, PermissionError):
+        return Problem("is not for you", where=str(path), todo=f"use sudo, or be in group {_group(path)}")
+    todo = "start it, or give the settings with which it runs: --settings FILE"
+    return Problem("no console runs with this state folder", where=str(path), todo=todo)
 
 
 def _group(path: Path) -> str:

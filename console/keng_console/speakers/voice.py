@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 from keng_console.live import Live as Known
@@ -12,6 +14,7 @@ from keng_console.speakers.orders import audiences, reached
 from keng_console.speakers.sender import Speakers
 from keng_contracts.commands import Live, Play, Priority
 from keng_contracts.errors import Problem
+from keng_contracts.playback import PlaybackEvent, What
 from keng_contracts.topics import Kind, Topic
 from keng_runtime.clock import now_ms
 from keng_runtime.live_voice import FRAME_BYTES, FRAME_S, Speaking
@@ -21,6 +24,10 @@ log = logging.getLogger(__name__)
 
 #: A loudspeaker that gets the order later than this does not hear any more, in seconds.
 VALID_S = 15.0
+#: What loudspeakers say is looked for this often, and for so long after the last word.
+LOOK_S, AFTER_S = 0.1, 8.0
+#: With these a loudspeaker is done with a voice.
+_LAST = frozenset({What.REFUSED, What.CUT, What.FINISHED})
 
 
 @dataclass(slots=True)
@@ -101,3 +108,66 @@ class Voices:
         finally:
             session.end()
             log.info("%s has spoken for %.0f s (%s)", by, session.seconds, name)
+
+    async def speak(
+        self,
+        to: list[str],
+        by: str,
+        sound: Callable[[], Awaitable[bytes]],
+        *,
+        gong: bool,
+        night: str | None,
+        seconds: float,
+    ) -> AsyncGenerator[Session | tuple[str, PlaybackEvent], None]:
+        """Say what ``sound`` brings until it brings nothing more. Yields the session once it is ordered, and then what
+        each loudspeaker says of it, until all that are there are done with it. Raises :class:`Problem`."""
+        async with self.open(to, by, gong=gong, night=night, seconds=seconds) as session:
+            yield session
+            heard = _Heard(self._known, session)
+            reading: asyncio.Task[bytes] | None = None
+            try:
+                while not session.ended:
+                    reading = reading or asyncio.ensure_future(sound())
+                    await asyncio.wait([reading], timeout=LOOK_S)
+                    if reading.done():
+                        data, reading = reading.result(), None
+                        if not data:
+                            break
+                        session.say(data)
+                    for news in heard.news():
+                        yield news
+            finally:
+                if reading is not None:
+                    reading.cancel()
+        end_s = time.monotonic() + AFTER_S
+        while time.monotonic() < end_s and not heard.done:
+            await asyncio.sleep(LOOK_S)
+            for news in heard.news():
+                yield news
+
+
+class _Heard:
+    """What loudspeakers have said of a session; each step once."""
+
+    def __init__(self, known: Known, session: Session) -> None:
+        self._known = known
+        self._session = session
+        self._seen: set[tuple[str, int]] = set()
+        self._done: set[str] = set()
+
+    def news(self) -> list[tuple[str, PlaybackEvent]]:
+        found = []
+        for speaker in self._session.speakers:
+            for event in self._known.playback.get(speaker, []):
+                if event.play == self._session.play and (event.boot, event.seq) not in self._seen:
+                    self._seen.add((event.boot, event.seq))
+                    found.append((speaker, event))
+                    if event.what in _LAST or (event.what is What.FAILED and "(tried again)" not in event.reason):
+                        self._done.add(speaker)
+        return found
+
+    @property
+    def done(self) -> bool:
+        """Whether all loudspeakers that are there have done with it."""
+        there = {name for name, heard in self._known.speakers.items() if heard.said.state != "offline"}
+        return there.intersection(self._session.speakers) <= self._done

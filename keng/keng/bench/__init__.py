@@ -15,6 +15,7 @@ _BENCHES = {
     "alert-latency": ("keng.bench.alert_latency:command", "Serial frame → command → first audio sample."),
     "speaker": ("keng.bench.speaker:command", "One loudspeaker: command → first sample, memory, time until ready."),
     "speaker-sync": ("keng.bench.speaker_sync:command", "How far apart loudspeakers start, in recorded sound."),
+    "speaker-voice": ("keng.bench.speaker_voice:command", "A live voice from mouth to ear, in recorded sound."),
     "ingest-kills": ("keng.bench.ingest_kills:command", "kill -9 at random moments under load: lost and doubled."),
     "ingest": ("keng.bench.ingest:command", "Messages/s and readings/s into each store, lost and doubled."),
 }

@@ -163,7 +163,7 @@ async def run(folder: Path, nodes: int, starts: int, clocks: list[tuple[float, f
             for name, (offset_ms, drift_ppm) in zip(names, clocks, strict=True):
                 wrong = [sys.executable, "-m", "keng.bench.set_clock", str(offset_ms), str(drift_ppm)]
                 settings = folder / "settings" / f"{name}.toml"
-                processes.start(name, ["env", *_changed(env), *wrong, "run", "--settings", str(settings)])
+                processes.start(name, ["env", *changed(env), *wrong, "run", "--settings", str(settings)])
             key = link.credentials.signing_key()
             await link.wait_connected()
             token = key.sign(plan.registry.model_dump_json(by_alias=True).encode())
@@ -253,7 +253,8 @@ async def _until(
         raise Problem(what, where="keng bench speaker-sync", todo="see the logs with --keep") from None
 
 
-def _changed(env: Mapping[str, str]) -> list[str]:
+def changed(env: Mapping[str, str]) -> list[str]:
+    """What env(1) is told, so that a child has the same."""
     return [f"{name}={value}" for name, value in env.items() if os.environ.get(name) != value]
 
 
