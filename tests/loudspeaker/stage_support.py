@@ -10,7 +10,8 @@ from typing import Any
 
 from keng_contracts.commands import Siren
 from keng_contracts.playback import What
-from keng_loudspeaker.playing.stage import Open, Stage
+from keng_loudspeaker.playing.player import Device
+from keng_loudspeaker.playing.stage import Stage
 from keng_loudspeaker.proving.meter import Hearing
 from keng_loudspeaker.sounding.cache import Cache
 from keng_loudspeaker.sounding.media import Clip, Media
@@ -18,7 +19,7 @@ from keng_loudspeaker.sounding.speech import Voice
 
 
 @contextlib.asynccontextmanager
-async def running(node: str, device: str, folder: Path) -> AsyncIterator[tuple[Stage, Open]]:
+async def running(node: str, device: str, folder: Path) -> AsyncIterator[tuple[Stage, Device]]:
     stage = Stage(node, device, folder / node, latency_ms=20, volume=100)
     (folder / node).mkdir()
     task = asyncio.create_task(stage.run())

@@ -14,8 +14,8 @@ import pytest
 
 from keng_contracts.commands import Siren
 from keng_contracts.playback import What
+from keng_loudspeaker.playing import mpv, silence, sound
 from keng_loudspeaker.playing import performance as performing
-from keng_loudspeaker.playing import player, silence, sound
 from keng_loudspeaker.playing.performance import Performance
 from keng_loudspeaker.playing.stage import Stage
 from keng_loudspeaker.proving.meter import listen
@@ -40,7 +40,7 @@ async def test_a_sink_of_the_machine_is_fed_through_our_own(folder: Path, monkey
         async with running("loa", "auto", folder) as (stage, open_):
             sinks = await sound._pactl(env, "list", "short", "sinks") or ""
             assert sinks.count("keng_loa") == 1 and "module-remap-sink" in sinks
-            assert stage.device == "card" and open_.sound.sink == "keng_loa"
+            assert stage.device == "card" and open_.sound is not None and open_.sound.sink == "keng_loa"
             told = Told()
             async with listen(sound.Sound("card", "card", env)) as behind:
                 with behind.meter.hearing(time.monotonic()) as at_the_card:
@@ -77,7 +77,7 @@ async def test_a_player_that_dies_is_told_and_the_item_is_played_again(folder: P
     async with running("loa", "null", folder) as (stage, _):
         told = Told()
         job = Performance([siren(SECOND, folder)], stage, told)
-        told.on[What.STARTED] = lambda: os.kill(job._mpv.pid, signal.SIGKILL)  # type: ignore[union-attr]
+        told.on[What.STARTED] = lambda: os.kill(job._player.pid, signal.SIGKILL)  # type: ignore[union-attr]
         assert await job.start()
     assert told.whats == [What.STARTED, What.FAILED, What.STARTED, What.FINISHED]
     assert told.steps[1][1] == "player-died (tried again)"
@@ -89,11 +89,11 @@ async def test_a_player_that_hangs_is_told_and_the_item_is_played_again(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(performing, "ASK_S", 0.2)
-    monkeypatch.setattr(player, "ANSWER_S", 0.5)
+    monkeypatch.setattr(mpv, "ANSWER_S", 0.5)
     async with running("loa", "null", folder) as (stage, _):
         told = Told()
         job = Performance([siren(SECOND, folder)], stage, told)
-        told.on[What.STARTED] = lambda: os.kill(job._mpv.pid, signal.SIGSTOP)  # type: ignore[union-attr]
+        told.on[What.STARTED] = lambda: os.kill(job._player.pid, signal.SIGSTOP)  # type: ignore[union-attr]
         assert await job.start()
     assert told.whats == [What.STARTED, What.FAILED, What.STARTED, What.FINISHED]
     assert told.steps[1][1] == "player-hangs (tried again)"

@@ -154,9 +154,8 @@ class Jobs:
             repeats=play.repeats,
             volume=self._volume(play.priority),
             gap_s=play.gap_s,
-            # A fade would count from the silence that is before what begins together.
-            fade_in_s=0.0 if begin else play.fade_in_s,
-            fade_out_s=0.0 if begin else play.fade_out_s,
+            fade_in_s=play.fade_in_s,
+            fade_out_s=play.fade_out_s,
             gong=self._media.gong if play.gong and place == Place() else None,
             begin=begin,
         )

@@ -25,7 +25,7 @@ from pathlib import Path
 from keng_contracts.commands import Live
 from keng_contracts.playback import What
 from keng_contracts.topics import Kind, Topic
-from keng_loudspeaker.playing.player import Mpv, PlayerFailed, Silent
+from keng_loudspeaker.playing.player import Player, PlayerFailed, Silent
 from keng_loudspeaker.proving.meter import Ears, Hearing
 from keng_runtime.live_voice import FRAME_BYTES, FRAME_S, RATE, Listening
 from keng_runtime.mqtt import Link, Refused
@@ -149,14 +149,14 @@ class LiveVoice:
             self.over = "voice-lost"
 
     async def play(
-        self, mpv: Mpv, ears: Ears, hearing: Hearing, tell: Callable[[What, str], None], volume: int | None
+        self, player: Player, ears: Ears, hearing: Hearing, tell: Callable[[What, str], None], volume: int | None
     ) -> None:
         """Play it to its end; raises :class:`PlayerFailed` when the player, not the voice, is at fault."""
         with _pipe(self._pipe):
-            await mpv.hear_live(self._pipe, RATE, gain_db=self.gain_db, volume=volume)
+            await player.hear_live(self._pipe, RATE, gain_db=self.gain_db, volume=volume)
             pump = asyncio.create_task(self._pump(await _opened(self._pipe)))
             try:
-                await self._watch(pump, mpv, ears, hearing, tell)
+                await self._watch(pump, player, ears, hearing, tell)
             finally:
                 pump.cancel()
                 await asyncio.gather(pump, return_exceptions=True)
@@ -164,7 +164,7 @@ class LiveVoice:
     async def _watch(
         self,
         pump: asyncio.Task[None],
-        mpv: Mpv,
+        player: Player,
         ears: Ears,
         hearing: Hearing,
         tell: Callable[[What, str], None],
@@ -185,7 +185,7 @@ class LiveVoice:
                 raise Silent("nothing-heard")
             if now_s - asked_s > ASK_S:
                 asked_s = now_s
-                await mpv.alive_still()
+                await player.alive_still()
         pump.result()
         await ears.caught_up(time.monotonic() + TAIL_S, within_s=2 * TAIL_S)
         if not started and hearing.first_s is not None:

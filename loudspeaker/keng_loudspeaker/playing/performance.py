@@ -19,11 +19,11 @@ from typing import Any, Protocol
 
 from keng_contracts.errors import Problem
 from keng_contracts.playback import What
-from keng_loudspeaker.playing.filters import chain
+from keng_loudspeaker.playing.filters import Shape
 from keng_loudspeaker.playing.live import LiveVoice
-from keng_loudspeaker.playing.player import Mpv, PlayerFailed, Silent
+from keng_loudspeaker.playing.player import Device, Player, PlayerFailed, Silent
 from keng_loudspeaker.playing.silence import Watch
-from keng_loudspeaker.playing.stage import Open, Stage
+from keng_loudspeaker.playing.stage import Stage
 from keng_loudspeaker.proving.meter import Hearing
 from keng_loudspeaker.sounding.media import Clip, Stream, Unplayable
 
@@ -59,7 +59,7 @@ class Say(Protocol):
 
 Maker = Callable[[], Coroutine[Any, Any, Clip]]
 PartMaker = Callable[[], Coroutine[Any, Any, Clip | Stream | LiveVoice]]
-Begin = Callable[[Mpv, Path], Coroutine[Any, Any, str]]
+Begin = Callable[[Player, Path, Shape], Coroutine[Any, Any, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Performance:
         self._from = self._now = place
         self._begin = manner.begin if place == Place() else None
         self._begun = ""
-        self._mpv: Mpv | None = None
+        self._player: Player | None = None
         self._hearing: Hearing | None = None
         self._task: asyncio.Task[bool] | None = None
         self.began = False
@@ -113,8 +113,8 @@ class Performance:
     def cut(self, why: str) -> None:
         """Silence it now; evidence follows."""
         self.why = why
-        if self._mpv is not None:
-            self._mpv.silence()
+        if self._player is not None:
+            self._player.silence()
         if self._task is not None:
             self._task.cancel()
 
@@ -158,7 +158,7 @@ class Performance:
             return
         try:
             clip = await self._manner.gong()
-            await self._play(clip, "", lambda _what, _reason: None)
+            await self._play(clip, self._shape(clip), lambda _what, _reason: None)
         except (Unplayable, PlayerFailed, Problem) as error:
             log.error("the gong does not sound: %s", error)
             await self._dismiss()
@@ -181,15 +181,14 @@ class Performance:
             return await self._live(clip, tell)
         first = self._now == self._from
         last = (self._now.repeat, index) == (self._manner.repeats - 1, len(self._clips) - 1)
-        filters = chain(
-            gain_db=clip.gain_db,
+        shape = replace(
+            self._shape(clip),
             fade_in_s=self._manner.fade_in_s if first else 0.0,
             fade_out_s=self._manner.fade_out_s if last else 0.0,
-            seconds=clip.seconds,
         )
         for retry in (True, False):
             try:
-                await self._play(clip, filters, tell)
+                await self._play(clip, shape, tell)
                 return True
             except (PlayerFailed, Problem) as failure:
                 what = What.SILENT if isinstance(failure, Silent) else What.FAILED
@@ -202,11 +201,10 @@ class Performance:
     async def _relay(self, stream: Stream, tell: Tell) -> bool:
         """Play a stream until its time is over; whenever it fails or is silent, its fallback, and then it again."""
         heard, pause_s = False, RELAY_AGAIN_S
-        filters = chain(gain_db=stream.gain_db)
         self._now = replace(self._now, at_s=0.0)
         while time.monotonic() < stream.ends_s:
             try:
-                await self._play(stream, filters, tell)
+                await self._play(stream, self._shape(stream), tell)
                 return True
             except (PlayerFailed, Problem) as failure:
                 tell(What.SILENT if isinstance(failure, Silent) else What.FAILED, f"{failure} (tried again)")
@@ -216,7 +214,7 @@ class Performance:
                 try:
                     await self._play(
                         fallback,
-                        chain(gain_db=fallback.gain_db),
+                        self._shape(fallback),
                         lambda what, reason: tell(what, f"fallback {reason}".strip()),
                         stream.ends_s,
                     )
@@ -236,8 +234,8 @@ class Performance:
         async with voice.listened():
             while voice.over is None:
                 try:
-                    async with self._listening() as (open_, mpv, hearing):
-                        await voice.play(mpv, open_.ears, hearing, tell, self._manner.volume)
+                    async with self._listening() as (device, player, hearing):
+                        await voice.play(player, device.ears, hearing, tell, self._manner.volume)
                 except (PlayerFailed, Problem) as failure:
                     what = What.SILENT if isinstance(failure, Silent) else What.FAILED
                     tell(what, f"{failure} (tried again)")
@@ -246,40 +244,45 @@ class Performance:
                 await self._dismiss()  # it was set up for this alone
         return heard
 
-    async def _play(self, clip: Clip | Stream, filters: str, tell: Tell, ends_s: float = math.inf) -> None:
+    def _shape(self, clip: Clip | Stream) -> Shape:
+        seconds = clip.seconds if isinstance(clip, Clip) else math.inf
+        return Shape(gain_db=clip.gain_db, seconds=seconds, volume=self._manner.volume)
+
+    async def _play(self, clip: Clip | Stream, shape: Shape, tell: Tell, ends_s: float = math.inf) -> None:
         """Play it from its place to its end, or to ``ends_s``; raises :class:`PlayerFailed` and :class:`Problem`."""
-        async with self._listening() as (open_, mpv, hearing):
-            await self._hear(_as_sounding(clip, self._now.at_s, ends_s), filters, mpv, open_, hearing, tell)
+        async with self._listening() as (device, player, hearing):
+            await self._hear(_as_sounding(clip, self._now.at_s, ends_s), shape, player, device, hearing, tell)
 
     @contextlib.asynccontextmanager
-    async def _listening(self) -> AsyncIterator[tuple[Open, Mpv, Hearing]]:
+    async def _listening(self) -> AsyncIterator[tuple[Device, Player, Hearing]]:
         """Device, player, and the hearing of all that comes now; raises :class:`PlayerFailed` and :class:`Problem`."""
         self._hearing = None
-        open_ = await self._stage.opened(DEVICE_S)
-        if self._mpv is None:
-            self._mpv = await open_.players.take()
-        await open_.ears.silence()
-        with open_.ears.meter.hearing(time.monotonic()) as self._hearing:
-            yield open_, self._mpv, self._hearing
+        device = await self._stage.opened(DEVICE_S)
+        if self._player is None:
+            self._player = await device.players.take()
+        await device.ears.silence()
+        with device.ears.meter.hearing(time.monotonic()) as self._hearing:
+            yield device, self._player, self._hearing
 
-    async def _hear(self, clip: _Sounding, filters: str, mpv: Mpv, open_: Open, hearing: Hearing, tell: Tell) -> None:
-        meter, from_s = open_.ears.meter, clip.from_s
+    async def _hear(
+        self, clip: _Sounding, shape: Shape, player: Player, device: Device, hearing: Hearing, tell: Tell
+    ) -> None:
+        ears, meter, from_s = device.ears, device.ears.meter, clip.from_s
         begin, self._begin = self._begin, None
         if begin is not None and isinstance(clip.source, Path):
-            await mpv.prepare(volume=self._manner.volume, filters=filters)
-            self._begun = await begin(mpv, clip.source)
+            self._begun = await begin(player, clip.source, shape)
         else:
-            await mpv.play(clip.source, volume=self._manner.volume, filters=filters, start_s=from_s)
+            await player.play(clip.source, shape, from_s=from_s)
         began_s = asked_s = time.monotonic()
         watch = Watch(clip.spans, clip.patience_s)
         started = False
         while True:
-            ended = await mpv.ended(TICK_S)
+            ended = await player.ended(TICK_S)
             now_s = time.monotonic()
-            if open_.ears.lost.is_set():
+            if ears.lost.is_set():
                 raise PlayerFailed("sound-device-lost")
             if ended:
-                await open_.ears.caught_up(now_s + TAIL_S)
+                await ears.caught_up(now_s + TAIL_S)
             if not started and (hearing.onset_known or (ended and hearing.first_s is not None)):
                 started = True
                 tell(What.STARTED, self._which())
@@ -306,7 +309,7 @@ class Performance:
                 raise PlayerFailed("player-hangs")
             if now_s - asked_s > ASK_S:
                 asked_s = now_s
-                await mpv.alive_still()
+                await player.alive_still()
         if not started:
             raise Silent("nothing-heard")
         tell(What.FINISHED, "")
@@ -321,10 +324,10 @@ class Performance:
         return ", ".join(said)
 
     async def _dismiss(self) -> None:
-        mpv, self._mpv = self._mpv, None
-        if mpv is not None:
+        player, self._player = self._player, None
+        if player is not None:
             with contextlib.suppress(OSError):
-                await mpv.close()
+                await player.close()
 
 
 @dataclass(frozen=True, slots=True)

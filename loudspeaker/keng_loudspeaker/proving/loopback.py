@@ -108,11 +108,13 @@ class Loopback:
         complaint = ""
         while True:
             try:
-                open_ = await self._stage.opened(RETRY_S)
-                async with listen_to(self._source, open_.sound.env, open_.sound.latency_ms) as self._ears:
+                device = await self._stage.opened(RETRY_S)
+                if (sound := device.sound) is None:
+                    raise Problem("has no microphones", where=f"device {device.name}", todo="take out 'microphone'")
+                async with listen_to(self._source, sound.env, sound.latency_ms) as self._ears:
                     log.info("listening to the microphone %s", self._source)
                     complaint = ""
-                    lost = [asyncio.create_task(ears.lost.wait()) for ears in (self._ears, open_.ears)]
+                    lost = [asyncio.create_task(ears.lost.wait()) for ears in (self._ears, device.ears)]
                     await asyncio.wait(lost, return_when=asyncio.FIRST_COMPLETED)
                     for task in lost:
                         task.cancel()

@@ -150,11 +150,14 @@ class Meter:
         self._rest = data[whole:]
         if not whole:
             return
-        due_s = self._clock.due(self._count, arrived_s)
-        for offset in range(0, whole, 2 * BLOCK):
-            self._block(data[offset : offset + 2 * BLOCK], due_s)
-            due_s += BLOCK / RATE
+        self.take(data[:whole], self._clock.due(self._count, arrived_s))
         self._count += whole // 2
+
+    def take(self, blocks: bytes, due_s: float) -> None:
+        """Whole blocks, the first sample of which was due at a known time."""
+        for offset in range(0, len(blocks), 2 * BLOCK):
+            self._block(blocks[offset : offset + 2 * BLOCK], due_s)
+            due_s += BLOCK / RATE
         self.until_s = due_s
 
     def _block(self, data: bytes, due_s: float) -> None:

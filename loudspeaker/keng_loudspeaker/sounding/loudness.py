@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from keng_contracts.errors import Problem
-from keng_loudspeaker.playing.player import Mpv, PlayerFailed
+from keng_loudspeaker.playing.mpv import Mpv
+from keng_loudspeaker.playing.player import PlayerFailed
 from keng_loudspeaker.sounding.cache import BESIDE
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ async def _measure(path: Path) -> Measure:
         try:
             await mpv.ready()
             await mpv.ask("observe_property", 1, "eof-reached")
-            await mpv.play(path, filters=None)
+            await mpv.load(path)
             if not await mpv.ended(TIMEOUT_S):
                 raise NoSound("its loudness could not be measured in time")
             found = await mpv.ask("get_property", "af-metadata/r")
