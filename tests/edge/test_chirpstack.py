@@ -15,7 +15,8 @@ from keng_edge.settings import EdgeSettings
 from keng_edge.sources.kinds import KINDS
 from keng_edge.sources.source import Health, Source
 from keng_runtime.clock import now_ms
-from keng_runtime.mqtt import Guest, Link
+from keng_runtime.guest import Guest
+from keng_runtime.mqtt import Link
 from tests.support.broker import credentials
 from tests.support.feeds import PlainBroker, event
 from tests.support.processes import until

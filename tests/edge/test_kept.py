@@ -17,7 +17,8 @@ from keng_edge.outbox.keeper import Keeper
 from keng_edge.outbox.outbox import Boot, inspect
 from keng_edge.sources.chirpstack import Deliveries
 from keng_runtime.clock import new_boot_id, now_ms
-from keng_runtime.mqtt import Guest, Link, Message
+from keng_runtime.guest import Guest
+from keng_runtime.mqtt import Link, Message
 from tests.support.broker import RunningBroker
 from tests.support.edge import NODE, ingest, outbox, statuses
 from tests.support.feeds import PlainBroker, event

@@ -17,7 +17,7 @@ from keng_firmware_sim import lorawan
 from keng_firmware_sim.faults import Kind, Order, Read
 from keng_firmware_sim.instrument import Instrument
 from keng_runtime.clock import now_ms
-from keng_runtime.mqtt import Guest
+from keng_runtime.guest import Guest
 from tests.support.feeds import ModbusTcpServer, PlainBroker, Publisher, event
 
 

@@ -29,7 +29,8 @@ from keng_edge.sources.kinds import UNACKNOWLEDGED
 from keng_edge.sources.lorawan import BadEvent, LorawanProfile, read_uplink
 from keng_edge.sources.source import BadSetting, Failure, Health, Outcome, Sensor, Source
 from keng_runtime.clock import now_ms
-from keng_runtime.mqtt import Guest, Link, Message, Refused
+from keng_runtime.guest import Guest
+from keng_runtime.mqtt import Link, Message, Refused
 
 log = logging.getLogger(__name__)
 

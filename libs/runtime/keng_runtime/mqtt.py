@@ -19,11 +19,9 @@ import contextlib
 import functools
 import logging
 import socket
-import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Self
 
 import paho.mqtt.client as paho
@@ -34,6 +32,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from keng_contracts.errors import Problem
 from keng_runtime.credentials import Credentials
+from keng_runtime.guest import Guest
 from keng_runtime.paho import Client, Delivery
 from keng_runtime.settings import BrokerSettings
 
@@ -74,31 +73,6 @@ class Will:
 
     topic: str
     payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Guest:
-    """A broker that is not ours, such as a ChirpStack's. We are there by name and password, or as anybody.
-
-    ``ca`` None trusts the system's authorities. A guest has no credentials of Kẻng, and its identity is ``client_id``.
-    """
-
-    host: str
-    port: int
-    client_id: str
-    username: str = ""
-    password: str = field(default="", repr=False)
-    tls: bool = False
-    ca: Path | None = None
-
-    def context(self) -> ssl.SSLContext | None:
-        """How TLS is spoken there; None without it. Raises :class:`Problem`."""
-        if not self.tls:
-            return None
-        try:
-            return ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=self.ca)
-        except OSError as error:  # ssl.SSLError is one
-            raise Problem(f"is no authority's certificate ({error})", where=str(self.ca), todo="check 'ca'") from None
 
 
 @dataclass(slots=True)
