@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from keng_contracts.rules import SPECS, Rule, RuleKind, Severity, alarm_id, watched
+from keng_contracts.rules import SPECS, Rule, RuleKind, Severity
 from keng_contracts.topics import is_slug
+from keng_contracts.watching import alarm_id, watched
 from keng_runtime.settings import explain
 from tests.support.registry import sample
 

@@ -11,8 +11,9 @@ from keng_alerts.alarms.alarmtexts import Names, names_of
 from keng_alerts.alarms.measures import HOUR_MS, Ahead, Air, Doubt, Flat, Measure, Rain, Silence, Value
 from keng_contracts.derived import SPECS, DerivedKind
 from keng_contracts.registry import Derived, Registry, Sensor
-from keng_contracts.rules import Bounds, Rule, RuleKind, Watches, alarm_id, watched
+from keng_contracts.rules import Bounds, Rule, RuleKind, Watches
 from keng_contracts.status import EdgeStatus, SpeakerStatus
+from keng_contracts.watching import alarm_id, watched
 from keng_signals.physics import soil_water_deficit_mm, water_level_m
 from keng_signals.rain import Counter
 

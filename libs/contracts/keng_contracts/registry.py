@@ -12,11 +12,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from keng_contracts import authority, derived, rules
+from keng_contracts import authority, derived, watching
 from keng_contracts.authority import Authority, AuthorityMode, Delegation, Level, ResponseRule
 from keng_contracts.derived import SPECS, DerivedKind
 from keng_contracts.names import SensorId, Slug
-from keng_contracts.rules import Known, Rule
+from keng_contracts.rules import Rule
+from keng_contracts.watching import Known
 
 __all__ = [
     "Authority",
@@ -275,7 +276,7 @@ class Registry(_Strict):
         given = {delegation.id: delegation for delegation in self.delegations}
         rows = [row for row in self.authority if row.sensor in watched]
         faults.extend(authority.faults(rows, given, {sensor: frozenset(of) for sensor, of in levels.items()}))
-        faults.extend(rules.faults(self.rules, self.known))
+        faults.extend(watching.faults(self.rules, self.known))
         if faults:
             raise ValueError("; ".join(dict.fromkeys(faults)))
         return self
