@@ -10,6 +10,7 @@ from pathlib import Path
 from keng_contracts.errors import Problem
 from keng_contracts.telemetry import Clock
 from keng_loudspeaker.playing import children
+from keng_loudspeaker.playing.file_player import FILE
 from keng_loudspeaker.playing.sound import AUTO, NULL, environment, has_card, sinks
 from keng_loudspeaker.settings import LoudspeakerSettings
 from keng_loudspeaker.sounding.clips import LIST, Clips
@@ -34,10 +35,9 @@ class Finding:
 
 async def findings(settings: LoudspeakerSettings) -> AsyncIterator[Finding]:
     """Look for everything, one after the other."""
-    for program, arguments in (("mpv", ["--version"]), ("pulseaudio", ["--version"]), ("parec", ["--version"])):
-        yield await _program(program, *arguments)
-    yield await _program("pactl", "--version")
-    yield await _program("setpriv", "--version")
+    for program in ("mpv", "pulseaudio", "parec", "pactl", "setpriv"):
+        if settings.device != FILE or program == "setpriv":
+            yield await _program(program, "--version")
     yield await _voice()
     if settings.piper_voice is not None:
         yield _piper(settings.piper_voice)
@@ -85,6 +85,8 @@ def _recorded(folder: Path) -> Finding:
 
 
 async def _device(device: str) -> Finding:
+    if device == FILE:
+        return Finding("sound device", "none: what would sound is measured only, and kept in a file", needed=False)
     there = [] if device == NULL else await sinks(environment()) or []
     if device not in (AUTO, NULL):
         todo = "" if device in there else f"choose another 'device'; there are: {', '.join(there) or 'none'}"

@@ -27,6 +27,7 @@ from keng_contracts.topics import BadTopic, Channel, Kind, Topic, is_slug
 from keng_loudspeaker.alone import button
 from keng_loudspeaker.alone.keeper import BUTTON, Keeper, button_play
 from keng_loudspeaker.hours import Hours, volumes
+from keng_loudspeaker.obeying.allowance import Allowance
 from keng_loudspeaker.obeying.keyring import Keyring
 from keng_loudspeaker.obeying.memory import Memory
 from keng_loudspeaker.obeying.obey import decide
@@ -34,6 +35,7 @@ from keng_loudspeaker.playing.jobs import Jobs
 from keng_loudspeaker.playing.live import LiveVoice
 from keng_loudspeaker.playing.playlist import Why
 from keng_loudspeaker.playing.stage import Stage
+from keng_loudspeaker.playing.wav import Recording
 from keng_loudspeaker.proving.evidence import Courier, Outbox
 from keng_loudspeaker.proving.health import look
 from keng_loudspeaker.proving.loopback import Loopback, Match
@@ -99,7 +101,14 @@ async def main(settings: LoudspeakerSettings, stop: asyncio.Event) -> None:
             keyring=keyring,
             registry=RegistryCopy(keyring.trust, settings.state / "registry.jws"),
             memory=memory,
-            stage=Stage(me, settings.device, run, latency_ms=settings.latency_ms, volume=settings.volume),
+            stage=Stage(
+                me,
+                settings.device,
+                run,
+                latency_ms=settings.latency_ms,
+                volume=settings.volume,
+                recording=Recording(settings.state / "sounded.wav", settings.recording_s),
+            ),
             media=Media(
                 cache,
                 Voice(settings.words_per_minute, settings.piper_voice, settings.recorded_words),
@@ -135,24 +144,6 @@ def run_folder(state: Path) -> Path:
     except OSError as error:
         raise Problem(f"can't be made ({error.strerror})", where=str(run), todo="check its owner and mode") from None
     return run
-
-
-class Allowance:
-    """``at_once`` in a burst, and one more every ``every_s``. Pure."""
-
-    def __init__(self, at_once: int, every_s: float) -> None:
-        self._at_once = self._left = float(at_once)
-        self._every_s = every_s
-        self._then_s: float | None = None
-
-    def take(self, now_s: float) -> bool:
-        if self._then_s is not None:
-            self._left = min(self._at_once, self._left + (now_s - self._then_s) / self._every_s)
-        self._then_s = now_s
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
 
 
 @dataclass(kw_only=True)

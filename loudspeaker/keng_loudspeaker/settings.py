@@ -24,7 +24,11 @@ class LoudspeakerSettings(ServiceSettings):
         "auto",
         min_length=1,
         description="where sound goes: 'auto' (the sound server's default sink, else the sound card, else a silent "
-        "sink in real time), a sink's name as 'pactl list short sinks' has it, or 'null' (a silent sink)",
+        "sink in real time), a sink's name as 'pactl list short sinks' has it, 'null' (a silent sink), or 'file' (WAV "
+        "only, without mpv and sound server, silent and measured all the same: for a desk and for simulations)",
+    )
+    recording_s: int = Field(
+        300, ge=0, le=7200, description="with device 'file': seconds kept of what would have sounded last; 0 for none"
     )
     volume: int = Field(100, ge=0, le=100, description="volume of everything that is played, in percent")
     volumes: list[str] = Field(

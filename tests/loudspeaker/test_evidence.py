@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from keng_contracts.playback import PlaybackEvent, What
 from keng_contracts.receipts import DeadLettered, Receipt, to_ranges
 from keng_contracts.telemetry import Clock
-from keng_loudspeaker.node import Allowance
+from keng_loudspeaker.obeying.allowance import Allowance
 from keng_loudspeaker.proving.evidence import Courier, Outbox
 from keng_runtime.mqtt import Link
 from tests.support.broker import RunningBroker

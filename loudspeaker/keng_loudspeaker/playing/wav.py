@@ -100,7 +100,7 @@ def _spread(count: int) -> Callable[[array[int]], tuple[Any, ...]]:
 
 class Recording:
     """What sounded last, in two WAV files of ``seconds`` together: when ``file`` is full it becomes ``file``'s
-    neighbour ``…-before.wav``. A disk that takes nothing changes nothing else."""
+    neighbour ``…-before.wav``. A disk that takes nothing changes nothing else. With 0 seconds nothing is kept."""
 
     def __init__(self, file: Path, seconds: float) -> None:
         self._path = file
@@ -112,6 +112,8 @@ class Recording:
 
     def add(self, data: bytes) -> None:
         """Samples that sounded, 16 bit little-endian."""
+        if not self._most:
+            return
         try:
             file = self._open()
             file.write(data)
