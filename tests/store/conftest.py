@@ -11,7 +11,7 @@ import pytest
 
 from keng_store.protocol import Store
 from keng_store.settings import StoreSettings, open_store
-from tests.support.influx import RunningInflux
+from tests.support.influx import Front, RunningInflux
 
 
 @pytest.fixture(params=["sqlite", "influx"])
@@ -48,3 +48,14 @@ def clock() -> Clock:
 def store(settings: StoreSettings, clock: Clock) -> Iterator[Store]:
     with closing(open_store(settings, now_ns=clock.now_ns)) as opened:
         yield opened
+
+
+@pytest.fixture
+def front(influx: RunningInflux) -> Iterator[Front]:
+    with Front(influx.url) as standing:
+        yield standing
+
+
+@pytest.fixture
+def database(influx: RunningInflux) -> str:
+    return influx.new_database().rpartition("/")[2]
