@@ -104,6 +104,7 @@ async def test_systemds_watchdog_is_fed_only_while_the_canary_comes_back(
 
 async def test_a_message_of_somebody_else_is_no_canary(shared_broker: RunningBroker) -> None:
     async with Link(shared_broker.settings("ingest")) as link:
-        one = Canary(link)
-        one._back(b"1")
+        one, before = Canary(link), rounds()
         await until(lambda: not one.alive())
+        one._back(b"1")
+        assert not one.alive() and rounds() == before
