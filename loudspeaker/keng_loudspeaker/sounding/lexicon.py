@@ -59,9 +59,9 @@ UNITS = {
     "l": "lít",
     "l/s": "lít trên giây",
     "ml": "mi li lít",
-    "µg/m3": "mi crô gam trên mét khối",
-    "μg/m3": "mi crô gam trên mét khối",
-    "ug/m3": "mi crô gam trên mét khối",
+    "µg/m3": "mi cờ rô gam trên mét khối",
+    "μg/m3": "mi cờ rô gam trên mét khối",
+    "ug/m3": "mi cờ rô gam trên mét khối",
     "mg/l": "mi li gam trên lít",
     "mg/L": "mi li gam trên lít",
     "g/l": "gam trên lít",
@@ -276,6 +276,8 @@ FOREIGN = {
     "karaoke": "ca ra ô kê",
     "vneid": "vi en i ai đi",
     "app": "áp",
+    "hotline": "đường dây nóng",
+    "vitamin": "vi ta min",
 }
 
 #: In the address of a page or of a mailbox.
@@ -294,10 +296,10 @@ IN_ADDRESSES = {
     "gmail": "gờ meo",
 }
 
-#: Letters by their names, as they are said in "VTV" or "EVN".
+#: Letters by their names, as they are said in "VTV" or "EVN" (J sounds as "gi", for which espeak-ng has no vowel).
 LETTERS = {
     **{"A": "a", "Ă": "á", "Â": "ớ", "B": "bê", "C": "xê", "D": "dê", "Đ": "đê", "E": "e", "Ê": "ê", "F": "ép"},
-    **{"G": "giê", "H": "hát", "I": "i", "J": "gi", "K": "ca", "L": "lờ", "M": "mờ", "N": "nờ", "O": "ô", "Ô": "ô"},
+    **{"G": "giê", "H": "hát", "I": "i", "J": "di", "K": "ca", "L": "lờ", "M": "mờ", "N": "nờ", "O": "ô", "Ô": "ô"},
     **{"Ơ": "ơ", "P": "pê", "Q": "quy", "R": "rờ", "S": "ét", "T": "tê", "U": "u", "Ư": "ư", "V": "vê"},
     **{"W": "vê kép", "X": "ích", "Y": "i", "Z": "dét"},
 }
