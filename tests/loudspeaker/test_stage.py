@@ -7,19 +7,17 @@ import math
 import os
 import signal
 import time
-import wave
 from pathlib import Path
 
 import pytest
 
 from keng_contracts.commands import Siren
 from keng_contracts.playback import What
-from keng_loudspeaker.playing import mpv, silence, sound
+from keng_loudspeaker.playing import mpv, sound
 from keng_loudspeaker.playing import performance as performing
 from keng_loudspeaker.playing.performance import Performance
 from keng_loudspeaker.playing.stage import Stage
 from keng_loudspeaker.proving.meter import listen
-from keng_loudspeaker.sounding.media import Clip
 from tests.loudspeaker.conftest import children_of
 from tests.loudspeaker.stage_support import Told, running, siren
 from tests.support.processes import until
@@ -97,35 +95,6 @@ async def test_a_player_that_hangs_is_told_and_the_item_is_played_again(
         assert await job.start()
     assert told.whats == [What.STARTED, What.FAILED, What.STARTED, What.FINISHED]
     assert told.steps[1][1] == "player-hangs (tried again)"
-
-
-async def test_a_player_that_plays_silence_is_not_believed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(silence, "PATIENCE_S", 0.4)
-    with wave.open(str(folder / "dead.wav"), "wb") as out:
-        out.setnchannels(1)
-        out.setsampwidth(2)
-        out.setframerate(24000)
-        out.writeframes(bytes(2 * 24000 * 5))
-
-    async def clip() -> Clip:
-        return Clip(folder / "dead.wav", 5.0, ((0.0, 5.0),))
-
-    async with running("loa", "null", folder) as (stage, _):
-        told = Told()
-        assert not await Performance([clip], stage, told).start()
-    assert told.whats == [What.SILENT, What.SILENT]
-
-
-async def test_a_file_that_cannot_be_played_fails_and_the_next_item_still_sounds(folder: Path) -> None:
-    (folder / "broken.wav").write_bytes(b"no sound at all")
-
-    async def clip() -> Clip:
-        return Clip(folder / "broken.wav", 1.0, ((0.0, 1.0),))
-
-    async with running("loa", "null", folder) as (stage, _):
-        told = Told()
-        assert await Performance([clip, siren(SHORT, folder)], stage, told).start()
-    assert told.whats == [What.FAILED, What.FAILED, What.STARTED, What.FINISHED]
 
 
 async def test_a_sound_server_that_dies_is_replaced_and_the_item_is_played_again(folder: Path) -> None:

@@ -20,6 +20,8 @@ from keng_loudspeaker.proving.meter import BLOCK
 log = logging.getLogger(__name__)
 
 _HEADER = 44
+#: What the module wave raises for files that are none, or no whole ones.
+_BROKEN = (wave.Error, EOFError, OSError, RuntimeError, ValueError, ArithmeticError, struct.error)
 
 
 class Unreadable(Exception):
@@ -36,13 +38,13 @@ class WavReader:
     def __init__(self, path: Path, from_s: float = 0.0) -> None:
         try:
             self._wave = wave.open(str(path), "rb")  # noqa: SIM115 - closed by close()
-        except (wave.Error, EOFError, OSError, struct.error) as error:
-            raise Unreadable(f"{error or 'it ends too early'}") from None
+        except _BROKEN as error:
+            raise Unreadable(str(error) or "it is broken") from None
         self._rate = self._wave.getframerate()
         self._channels, self._width = self._wave.getnchannels(), self._wave.getsampwidth()
-        if self._rate < 1000 or self._width not in (1, 2, 3, 4):
+        if not (1000 <= self._rate <= 200_000 and 1 <= self._channels <= 8 and 1 <= self._width <= 4):
             self.close()
-            raise Unreadable(f"{8 * self._width} bit at {self._rate} Hz")
+            raise Unreadable(f"{self._channels} channels of {8 * self._width} bit at {self._rate} Hz")
         first = min(round(from_s * self._rate), self._wave.getnframes())
         self._wave.setpos(first)
         self._left = self._wave.getnframes() - first
@@ -56,7 +58,7 @@ class WavReader:
         self._blocks += 1
         try:
             data = self._wave.readframes(count) if self._left > 0 else b""
-        except (wave.Error, EOFError, OSError):
+        except _BROKEN:
             data = b""
         self._left -= count
         samples = _mono(_16_bit(data, self._width), self._channels)
