@@ -7,13 +7,24 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 
+from pydantic import TypeAdapter
+
+from keng_console.cap.bulletins import Bulletins, Listed
 from keng_console.database import Database
 from keng_console.desk import Answer, Caller
+from keng_console.speakers.announcement import Announce, Announced, ListBulletins, Silence
+from keng_console.speakers.announcer import Announcer
+from keng_console.speakers.doors import OPEN_S
+from keng_console.speakers.history import Ordered, ordered
 from keng_console.speakers.programmer import Programmer
 from keng_console.speakers.voice import Session, Voices
 from keng_console.talk import ANSWER, TOLD, List, Publish, Request, Speak, Tell
 from keng_console.teller import Teller
 from keng_contracts.registry import Registry
+from keng_runtime.clock import now_ms
+
+ORDERED = TypeAdapter(Ordered)
+LISTED = TypeAdapter(Listed)
 
 Lines = AsyncGenerator[dict[str, Any], None]
 
@@ -23,6 +34,8 @@ def answers(
     database: Database,
     programmer: Programmer,
     voices: Voices,
+    announcer: Announcer,
+    bulletins: Bulletins,
     registry: Callable[[], Registry | None],
 ) -> dict[type[Request], Answer]:
     """By the kind of request."""
@@ -44,6 +57,9 @@ def answers(
             yield {"programme": made.model_dump(mode="json", by_alias=True)}
 
     async def speak(request: Speak, caller: Caller) -> Lines:
+        if request.link:
+            yield {"link": voices.doors.open(request, caller.by), "minutes": OPEN_S / 60}
+            return
         how = request.model_dump(include={"gong", "night", "seconds"})
         async with aclosing(voices.speak(request.to, caller.by, lambda: caller.more.read(1 << 14), **how)) as steps:
             async for step in steps:
@@ -52,4 +68,31 @@ def answers(
                 else:
                     yield {"speaker": step[0], "event": step[1].model_dump(mode="json", exclude_defaults=True)}
 
-    return {Tell: tell, List: told, Publish: publish, Speak: speak}
+    async def announce(request: Announce, caller: Caller) -> Lines:
+        async with aclosing(announcer.announce(request, caller.by)) as lines:
+            async for line in lines:
+                yield line
+
+    async def silence(request: Silence, caller: Caller) -> Lines:
+        async with aclosing(announcer.silence(request, caller.by)) as lines:
+            async for line in lines:
+                yield line
+
+    async def announced(request: Announced, _: Caller) -> Lines:
+        for one in await asyncio.to_thread(ordered, database.engine, registry(), request.limit):
+            yield {"ordered": ORDERED.dump_python(one, mode="json")}
+
+    async def recorded(request: ListBulletins, _: Caller) -> Lines:
+        for one in await asyncio.to_thread(bulletins.listed, request.limit, now_ms()):
+            yield {"bulletin": LISTED.dump_python(one, mode="json")}
+
+    return {
+        Tell: tell,
+        List: told,
+        Publish: publish,
+        Speak: speak,
+        Announce: announce,
+        Silence: silence,
+        Announced: announced,
+        ListBulletins: recorded,
+    }

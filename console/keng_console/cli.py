@@ -10,6 +10,7 @@ from keng_console import registry_file
 from keng_console.cap.cli import cap
 from keng_console.reporting import report
 from keng_console.settings import ConsoleSettings
+from keng_console.speakers.announcing import announce, announced, bulletins, stop
 from keng_console.speakers.programming import programme
 from keng_console.speakers.speaking import speak
 from keng_console.telling import tell, told
@@ -28,6 +29,7 @@ def cli() -> None:
       keng console check commune.toml
       keng console tell tram-phu-oc identify
       keng console told
+      keng console announce "Mời bà con họp thôn lúc 19 giờ." --to toan-xa
       keng console programme publish tuan.toml
       keng console speak --to toan-xa
       keng console report --month 2025-11
@@ -62,10 +64,14 @@ def check(file: Path) -> None:
         click.echo(f"  sirens start by themselves{after}: {rule.sensor} level {rule.level} in {zones} ({by})")
 
 
+cli.add_command(announce)
+cli.add_command(announced)
+cli.add_command(bulletins)
 cli.add_command(cap)
 cli.add_command(programme)
 cli.add_command(report)
 cli.add_command(speak)
+cli.add_command(stop)
 cli.add_command(tell)
 cli.add_command(told)
 

@@ -47,7 +47,7 @@ class _Name(BaseModel):
 
 class Listener:
     """``changed`` is called when something came that a page should show at once, ``edge_said`` with every status of
-    an edge node."""
+    an edge node, ``played`` with every step on a loudspeaker once it is kept."""
 
     def __init__(
         self,
@@ -56,12 +56,14 @@ class Listener:
         database: Database,
         changed: Callable[[], None],
         edge_said: Callable[[str, EdgeStatus], None],
+        played: Callable[[str, PlaybackEvent], None],
     ) -> None:
         self._link = link
         self._live = live
         self._database = database
         self._changed = changed
         self._edge_said = edge_said
+        self._played = played
         self._evidence: asyncio.Queue[Message] = asyncio.Queue()  # bounded by the link's receive maximum
         self._complained: set[str] = set()
 
@@ -136,6 +138,7 @@ class Listener:
             for row in rows:
                 if row.event is not None:
                     self._live.played(row.node, row.event)
+                    self._played(row.node, row.event)
             self._changed()
 
     def _read(self, message: Message) -> Evidence | None:

@@ -118,9 +118,10 @@ class CapReceived(Base):
 
 class SpeakerOrder(Base):
     """A signed command to loudspeakers, under the counter that it was signed with; ``token`` says all of it but who
-    ordered it. What was kept before that was recorded has neither name nor ``jti``."""
+    ordered it, ``play`` repeats the job's name. What was kept before that was recorded has none of the three."""
 
     __tablename__ = "speaker_order"
+    __table_args__ = (Index(None, "play"),)
 
     ctr: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     topic: Mapped[str] = mapped_column(Text)
@@ -129,3 +130,4 @@ class SpeakerOrder(Base):
     sent: Mapped[bool] = mapped_column(Boolean)
     jti: Mapped[str] = mapped_column(String(40), server_default="")
     ordered_by: Mapped[str] = mapped_column(String(100), server_default="")
+    play: Mapped[str] = mapped_column(String(80), server_default="")

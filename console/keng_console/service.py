@@ -24,9 +24,11 @@ from keng_console.owner import Owner
 from keng_console.pages import Pages, Rendering
 from keng_console.readings import Readings
 from keng_console.settings import ConsoleSettings, require_loopback
+from keng_console.speakers.announcer import Announcer
 from keng_console.speakers.programmer import Programmer
 from keng_console.speakers.sender import Speakers
 from keng_console.speakers.voice import Voices
+from keng_console.speakers.web import router as voice_page
 from keng_console.talk import NAME
 from keng_console.teller import Teller
 from keng_console.views import Overview
@@ -61,15 +63,20 @@ class Console:
         self.programmer = Programmer(settings.state / "programme.json", link, key)
         self.speakers = Speakers(link, key, database.engine, self.live)
         voices = Voices(link, self.speakers, self.live)
-        self.desk = Desk(answers(self.teller, database, self.programmer, voices, lambda: self.owner.current))
-        self.listener = Listener(link, self.live, database, self._news.set, self.teller.heard)
+        self.exchange = Exchange(settings.cap, link.credentials, self.speakers, self.live, database, self._news.set)
+        bulletins = self.exchange.bulletins
+        announcer = Announcer(self.speakers, self.live, bulletins)
+        self.desk = Desk(
+            answers(self.teller, database, self.programmer, voices, announcer, bulletins, lambda: self.owner.current)
+        )
+        self.listener = Listener(link, self.live, database, self._news.set, self.teller.heard, announcer.played)
         self._pages = Pages(asset)
         self.board = Board(new_boot_id(), self._render)
         self.app = create_app(
             self._pages, self.board, self.view, self.health, database.recent_playback, version("keng-console")
         )
-        self.exchange = Exchange(settings.cap, link.credentials, self.speakers, self.live, database, self._news.set)
         self.app.include_router(self.exchange.routes)
+        self.app.include_router(voice_page(voices, self._pages, lambda: self.live.registry))
         for node, event in database.recent_playback(MAX_PLAYBACK):
             self.live.played(node, event)
         self._registry_changed()

@@ -1,10 +1,12 @@
 """What is said over the console's socket (:mod:`keng_console.desk`).
 
 One request a connection, a JSON line: ``{"do": "tell", "node", "action", "wait_s"}``, ``{"do": "told", "node",
-"limit"}``, ``{"do": "programme", "plan"}``, or ``{"do": "speak", "to", …}`` with sound after it. The answer is JSON
-lines: ``{"told": …}`` at each step (or for each order kept), ``{"refusal": …}`` for one that answers no order of ours,
-``{"programme": …}`` for that of each loudspeaker, ``{"play", "speakers"}`` when somebody may speak and ``{"speaker",
-"event"}`` for each step there, ``{"problem": …}`` when it can't be done, and ``{"end": true}``.
+"limit"}``, ``{"do": "programme", "plan"}``, ``{"do": "speak", "to", …}`` with sound after it, or what
+:mod:`keng_console.speakers.announcement` says. The answer is JSON lines: ``{"told": …}`` at each step (or for each
+order kept), ``{"refusal": …}`` for one that answers no order of ours, ``{"programme": …}`` for that of each
+loudspeaker, ``{"play", "speakers"}`` when somebody may speak and ``{"speaker", "event"}`` for each step there,
+``{"sent": …}`` and then ``{"outcome": …}``, ``{"stopped": …}`` and ``{"note": …}`` of what loudspeakers were ordered,
+``{"problem": …}`` when it can't be done, and ``{"end": true}``.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, TypeAdapter
 
 from keng_console.orders import Answer, Told
+from keng_console.speakers.announcement import Announce, Announced, ListBulletins, Silence
 from keng_console.speakers.programme import Plan
 from keng_contracts.edge_commands import EdgeAction
 from keng_contracts.names import Person, Slug
@@ -54,5 +57,7 @@ class Speak(BaseModel):
     link: bool = False
 
 
-Request = Annotated[Tell | List | Publish | Speak, Field(discriminator="do")]
+Request = Annotated[
+    Tell | List | Publish | Speak | Announce | Silence | Announced | ListBulletins, Field(discriminator="do")
+]
 REQUEST: TypeAdapter[Request] = TypeAdapter(Request)

@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from keng_console.cap.bulletins import Bulletins
 from keng_console.cap.intake import Intake
 from keng_console.cap.issue import Issuer
 from keng_console.cap.poll import Poller
@@ -43,7 +44,9 @@ class Exchange:
         def sender() -> str:
             return settings.sender or f"keng.{live.registry.commune.id if live.registry else 'unknown'}"
 
-        self._intake = Intake(speakers, records, live, list(_signers(settings)), changed)
+        signers = _signers(settings)
+        self._intake = Intake(speakers, records, live, signers, changed)
+        self.bulletins = Bulletins(records, signers)
         self.routes: APIRouter = router(settings, sender, live, records, self._intake)
         pair = _pair(credentials) if settings.issue else None
         valid_ms = round(settings.valid_h * 3_600_000)

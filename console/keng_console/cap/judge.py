@@ -13,7 +13,8 @@ came before, and was proven then                                      DUPLICATE 
 is no Actual one, or not Public, or an Ack or Error                   NOT_ACTUAL     recorded, shown
 has expired, or says of no end and was sent more than 6 h ago         EXPIRED        recorded
 was sent in the future (10 min allowed), or is not effective yet      NOT_YET        recorded, shown
-is a Cancel of what we played                                         CANCELLED      that is stopped, and it is said so
+is a Cancel of what we played                                         CANCELLED      that is stopped, and of *khẩn cấp*
+                                                                                     it is said so
 is a Cancel of anything else                                          RECORDED       recorded, shown
 touches none of our zones                                             ELSEWHERE      recorded, shown
 is *khẩn cấp*                                                         PLAYED         played at once
@@ -91,6 +92,7 @@ class Known:
     signer: str
     play: str = ""
     zones: tuple[str, ...] = ()
+    bulletin: Bulletin = Bulletin.URGENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,8 @@ def judge(message: Message, signer: str, known: Mapping[Reference, Known], regis
         if not stopped:
             return Ruling(Verdict.RECORDED, "cancels nothing that was played", bulletin, zones)
         where = tuple(dict.fromkeys(zone for earlier in stopped for zone in earlier.zones))
+        if all(earlier.bulletin is not Bulletin.URGENT for earlier in stopped):
+            return Ruling(Verdict.CANCELLED, "", bulletin, where, "", stops)
         play = _play(message, _cancelled(message))
         said = tuple(Order(f"zone/{zone}", play) for zone in where)
         return Ruling(Verdict.CANCELLED, "", bulletin, where, "", stops + said)
@@ -179,7 +183,7 @@ def judge(message: Message, signer: str, known: Mapping[Reference, Known], regis
         return Ruling(Verdict.ELSEWHERE, "touches no zone of the registry", bulletin, (), "", stops)
     if bulletin is not Bulletin.URGENT:
         return Ruling(Verdict.RECORDED, "", bulletin, zones, "", stops)
-    play = _play(message, _spoken(message))
+    play = _play(message, spoken(message, Bulletin.URGENT))
     orders = tuple(Order(f"zone/{zone}", play) for zone in zones)
     return Ruling(Verdict.PLAYED, "", bulletin, zones, play.play, stops + orders)
 
@@ -193,7 +197,7 @@ def _play(message: Message, speeches: list[Speech]) -> Play:
     return Play(play=play_id(message), priority=Priority.URGENT, items=[*speeches, *speeches])
 
 
-def _spoken(message: Message) -> list[Speech]:
+def spoken(message: Message, bulletin: Bulletin) -> list[Speech]:
     """What is said, once: in Vietnamese where the message has it, else as it is."""
     info = message.info("vi")
     assert info is not None  # a message without a block has no class, and is not played
@@ -201,7 +205,8 @@ def _spoken(message: Message) -> list[Speech]:
     parts = [info.headline or info.event, info.description, info.instruction]
     if vi:
         name = info.sender_name or message.source
-        parts.insert(0, f"Chú ý, chú ý! Bản tin khẩn cấp{f' của {name}' if name else ''}")
+        lead = "Chú ý, chú ý! Bản tin khẩn cấp" if bulletin is Bulletin.URGENT else "Bản tin"
+        parts.insert(0, f"{lead}{f' của {name}' if name else ''}")
     return [Speech(lang="vi" if vi else info.language[:12], text=_sentences(parts))]
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from keng_console.cap.compose import Issued
 from keng_console.cap.feed import Published
-from keng_console.cap.judge import UNPROVEN, Known, Received
+from keng_console.cap.judge import UNPROVEN, Bulletin, Known, Received
 from keng_console.cap.message import MsgType, Reference
 from keng_console.database import told
 from keng_console.models import CapIssued, CapReceived
@@ -83,7 +83,7 @@ class Records:
             for row in session.scalars(query.order_by(CapReceived.id)):
                 reference = Reference(row.sender, row.identifier, row.sent)
                 if reference in references:
-                    found[reference] = Known(row.signer, row.play, tuple(filter(None, row.zones.split(","))))
+                    found[reference] = Known(row.signer, row.play, _zones(row.zones), Bulletin(row.bulletin))
         return found
 
     @staticmethod
@@ -99,9 +99,38 @@ class Records:
         whose = CapReceived.signer != "" if proven else CapReceived.signer == ""
         query = select(CapReceived).where(whose).order_by(CapReceived.id.desc()).limit(limit)
         with told(), Session(self._engine) as session:
-            return [
-                Received(**{name: getattr(row, name) for name in Received._fields}) for row in session.scalars(query)
-            ]
+            return [_received(row) for row in session.scalars(query)]
+
+    def recorded(self, limit: int, number: int | None = None) -> list[tuple[int, Received]]:
+        """The newest proven messages, the newest first, or the one of a number, each with its number."""
+        query = select(CapReceived).where(CapReceived.signer != "").order_by(CapReceived.id.desc()).limit(limit)
+        if number is not None:
+            query = query.where(CapReceived.id == number)
+        with told(), Session(self._engine) as session:
+            return [(row.id, _received(row)) for row in session.scalars(query)]
+
+    def followers(self, signer: str, number: int) -> list[str]:
+        """Updates and Cancels of a signer that came after a message, as they came."""
+        query = select(CapReceived.document).where(
+            CapReceived.signer == signer, CapReceived.id > number, CapReceived.msg_type.in_(["Update", "Cancel"])
+        )
+        with told(), Session(self._engine) as session:
+            return list(session.scalars(query))
+
+    @staticmethod
+    def keep_played(session: Session, number: int, play: str, zones: Sequence[str]) -> None:
+        """A person has ordered a job for a message: a Cancel of it will stop that."""
+        row = session.get_one(CapReceived, number)
+        row.play = play
+        row.zones = ",".join(dict.fromkeys([*_zones(row.zones), *zones]))
+
+
+def _zones(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, text.split(",")))
+
+
+def _received(row: CapReceived) -> Received:
+    return Received(**{name: getattr(row, name) for name in Received._fields})
 
 
 def _clean(value: Any) -> Any:

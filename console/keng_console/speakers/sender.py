@@ -22,7 +22,7 @@ from keng_console.database import DatabaseUnavailable, told
 from keng_console.live import Live
 from keng_console.models import SpeakerOrder
 from keng_console.speakers.orders import Order
-from keng_contracts.commands import Action, Command
+from keng_contracts.commands import Action, Command, Prepare
 from keng_contracts.errors import Problem
 from keng_contracts.topics import Channel, Kind, Topic
 from keng_runtime.clock import now_ms
@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 #: The broker takes a command at once, or the connection to it is going.
 HAND_OVER_S = 5.0
+#: What is kept in the same transaction as some commands.
+Along = Callable[[Session], None]
 #: Who ordered it is recorded with at most so many characters.
 MOST_BY = 100
 
@@ -55,13 +57,15 @@ class Speakers:
     def __init__(self, link: Link, key: SigningKey, engine: Engine, live: Live) -> None:
         self._link = link
         self._key = key
-        self._engine = engine
+        self.engine = engine
         self._live = live
         self._queue = deque(self._unsent())
         self._to_send = asyncio.Event()
         self._one = asyncio.Lock()
 
-    async def order(self, to: Sequence[str], action: Action, by: str, valid_s: float) -> list[Sent]:
+    async def order(
+        self, to: Sequence[str], action: Action, by: str, valid_s: float, along: Along | None = None
+    ) -> list[Sent]:
         """Order it of each audience (``zone/<id>``, ``speaker/<id>``) on behalf of ``by``; they may obey for
         ``valid_s`` seconds. Returns when the broker has it; raises :class:`Problem` if it could not be sent."""
         where = ", ".join(to)
@@ -69,7 +73,7 @@ class Speakers:
             what = "không có kết nối với broker, chưa gửi gì (no connection to the broker, nothing was sent)"
             raise Problem(what, where=where, todo="see the console's log, then order it again")
         try:
-            sent = await self.keep([Order(aud, action) for aud in to], by, valid_s)
+            sent = await self.keep([Order(aud, action) for aud in to], by, valid_s, along)
         except DatabaseUnavailable as error:
             what = f"chưa gửi gì (nothing was sent), for it could not be recorded ({error})"
             raise Problem(what, where="operational database", todo="mend that, then order it again") from None
@@ -83,17 +87,13 @@ class Speakers:
             raise Problem(f"not sent: {fault}", where=where, todo="check the broker's access list")
         return sent
 
-    async def keep(
-        self, orders: Sequence[Order], by: str, valid_s: float, along: Callable[[Session], None] | None = None
-    ) -> list[Sent]:
+    async def keep(self, orders: Sequence[Order], by: str, valid_s: float, along: Along | None = None) -> list[Sent]:
         """Keep commands, with what ``along`` adds in the same transaction, and let them go out; returns once that is
         committed, the broker there or not. Raises DatabaseUnavailable: then nothing was kept."""
         # A caller that goes away meanwhile must not leave a command kept that goes out after later ones.
         return await asyncio.shield(asyncio.ensure_future(self._keep(orders, by, valid_s, along)))
 
-    async def _keep(
-        self, orders: Sequence[Order], by: str, valid_s: float, along: Callable[[Session], None] | None
-    ) -> list[Sent]:
+    async def _keep(self, orders: Sequence[Order], by: str, valid_s: float, along: Along | None) -> list[Sent]:
         async with self._one:
             rows = await asyncio.to_thread(self._write, orders, by, valid_s, along)
             sent = [_sent(row) for row in rows]
@@ -101,12 +101,10 @@ class Speakers:
             self._to_send.set()
         return sent
 
-    def _write(
-        self, orders: Sequence[Order], by: str, valid_s: float, along: Callable[[Session], None] | None
-    ) -> list[SpeakerOrder]:
+    def _write(self, orders: Sequence[Order], by: str, valid_s: float, along: Along | None) -> list[SpeakerOrder]:
         """The counter never falls below the clock, so that even a lost database goes on above what nodes have seen."""
         now = now_ms()
-        with told(), Session(self._engine, expire_on_commit=False) as session, session.begin():
+        with told(), Session(self.engine, expire_on_commit=False) as session, session.begin():
             if along is not None:
                 along(session)
             last = max(session.scalar(select(func.max(SpeakerOrder.ctr))) or 0, now - 1)
@@ -137,12 +135,13 @@ class Speakers:
             expires_ms=now + round(valid_s * 1000),
             sent=False,
             ordered_by=by.replace("\0", "")[:MOST_BY],
+            play="" if isinstance(order.action, Prepare) else order.action.play,
         )
 
     def _unsent(self) -> list[Sent]:
         """Commands that the broker does not have yet, in the order of their counters."""
         query = select(SpeakerOrder).where(SpeakerOrder.sent.is_(False)).order_by(SpeakerOrder.ctr)
-        with told(), Session(self._engine) as session:
+        with told(), Session(self.engine) as session:
             return [_sent(row) for row in session.scalars(query)]
 
     async def run(self) -> None:
@@ -174,7 +173,7 @@ class Speakers:
         return ""
 
     def _done(self, ctr: int) -> None:
-        with told(), Session(self._engine) as session, session.begin():
+        with told(), Session(self.engine) as session, session.begin():
             session.execute(update(SpeakerOrder).where(SpeakerOrder.ctr == ctr).values(sent=True))
 
 
