@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -120,12 +121,13 @@ def rounded(values: list[float], *wanted: float) -> dict[str, float]:
     return {key: round(value, 2) for key, value in percentiles(values, *wanted).items()}
 
 
-def read_for_ever(path: str, series: int, end_ms: int) -> None:
-    """What a reading process does while the writer is measured."""
+def read_for_ever(path: str, series: int, end_ms: int, at_work: Event) -> None:
+    """What a reading process does while the writer is measured; ``at_work`` is set after its first answer."""
     chance = random.Random(os.getpid())
     with closing(SqliteStore(Path(path), read_only=True)) as store:
         while True:
             store.range(name(chance.randrange(series)), START_MS, end_ms, 1000)
+            at_work.set()
 
 
 def commits(store: SqliteStore, series: int, start_ms: int) -> list[float]:
@@ -142,11 +144,16 @@ def commits(store: SqliteStore, series: int, start_ms: int) -> list[float]:
 @contextlib.contextmanager
 def readers(path: Path, count: int, series: int, end_ms: int) -> Iterator[None]:
     spawn = multiprocessing.get_context("spawn")
-    running = [spawn.Process(target=read_for_ever, args=(str(path), series, end_ms), daemon=True) for _ in range(count)]
-    for process in running:
+    running = {}
+    for _ in range(count):
+        at_work = spawn.Event()
+        process = spawn.Process(target=read_for_ever, args=(str(path), series, end_ms, at_work), daemon=True)
         process.start()
+        running[process] = at_work
     try:
-        time.sleep(1.5)  # they import and open; nothing tells when they are at work
+        for at_work in running.values():
+            if not at_work.wait(60):
+                raise TimeoutError("a reader does not come to work")
         yield
     finally:
         for process in running:
