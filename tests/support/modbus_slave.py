@@ -47,6 +47,7 @@ class ModbusSlaves:
         self.requests: list[tuple[float, bytes]] = []
         self.spoil: Spoil = lambda request, answer: [(0.0, answer)]
         self._ends: tuple[int, int] | None = None
+        self._in_hand = threading.Lock()  # whoever reads, writes or closes the ends holds it
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._answer, name="modbus slaves")
         self.plug_in()
@@ -61,10 +62,10 @@ class ModbusSlaves:
     def pull_out(self) -> None:
         """As when a USB adapter is unplugged: the path is gone, and who has it open reads an error."""
         self.port.unlink()
-        ends, self._ends = self._ends, None
-        time.sleep(0.05)  # the thread has let go of them
-        for end in ends or ():
-            os.close(end)
+        with self._in_hand:
+            for end in self._ends or ():
+                os.close(end)
+            self._ends = None
 
     def say(self, data: bytes) -> None:
         """Put bytes on the line unasked."""
@@ -76,26 +77,30 @@ class ModbusSlaves:
         return [at for at, request in self.requests if request[0] == address]
 
     def _answer(self) -> None:
-        heard = b""
+        heard, ends = b"", self._ends
         while not self._over.is_set():
-            ends = self._ends
+            if ends is not self._ends:
+                heard, ends = b"", self._ends
             if ends is None:
-                heard = b""
                 time.sleep(0.01)
                 continue
-            if not select.select([ends[0]], [], [], 0.02)[0]:
-                continue
             try:
-                heard += os.read(ends[0], 256)
-            except OSError:
+                if not select.select([ends[0]], [], [], 0.02)[0]:
+                    continue
+                with self._in_hand:
+                    if self._ends is not ends:
+                        continue
+                    heard += os.read(ends[0], 256)
+            except OSError:  # pulled out just then
                 continue
             while len(heard) >= 8:
                 request, heard = heard[:8], heard[8:]
                 self.requests.append((time.monotonic(), request))
                 for pause, data in self.spoil(request, self._right(request)):
                     time.sleep(pause)
-                    if data and self._ends is ends:
-                        os.write(ends[0], data)
+                    with self._in_hand:
+                        if data and self._ends is ends:
+                            os.write(ends[0], data)
 
     def _right(self, request: bytes) -> bytes:
         address, function = request[0], request[1]
