@@ -100,6 +100,13 @@ class Pages:
         )
         return unicodedata.normalize("NFC", html)
 
+    def voice(self, language: str, to: list[str] | None, exercise: bool) -> str:
+        """The page at which a person speaks live to some places; None when its address can't be used any more."""
+        html = self._template("voice.html").render(
+            language=language, to=to, exercise=exercise, _=words(language).gettext
+        )
+        return unicodedata.normalize("NFC", html)
+
 
 class _Tools:
     """What templates ask for: names, numbers and times in one language, at one moment."""

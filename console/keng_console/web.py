@@ -190,7 +190,7 @@ class _Headers:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in SECURITY.items():
-                    headers[name] = value
+                    headers.setdefault(name, value)  # a page may need more, such as the microphone
                 if scope["path"].startswith("/static/") and message["status"] in (200, 304):
                     by_digest = scope["query_string"].startswith(b"v=")
                     headers["Cache-Control"] = "public, max-age=31536000, immutable" if by_digest else "no-cache"

@@ -60,16 +60,18 @@ def speak(
       arecord -q -t raw -f S16_LE -r 16000 -c 1 | keng console speak --to toan-xa --raw
     """
     request = Speak(to=list(to), gong=gong, night=night, seconds=60 * minutes, link=link)
-    path = load(ConsoleSettings, settings_file).state / NAME
-    sys.exit(asyncio.run(_link(request, path) if link else _speak(request, path, source, raw)))
+    settings = load(ConsoleSettings, settings_file)
+    path = settings.state / NAME
+    sys.exit(asyncio.run(_link(request, path, settings) if link else _speak(request, path, source, raw)))
 
 
-async def _link(request: Speak, path: Path) -> int:
+async def _link(request: Speak, path: Path, settings: ConsoleSettings) -> int:
+    base = settings.cap.public_url or f"http://{settings.host}:{settings.port}"
     async with _console(request, path) as (reader, _):
         while (line := await _line(reader)) is not None:
             click.echo(f"Mở địa chỉ này trong {line['minutes']:g} phút, để một người nói một lần:")
             click.echo(f"(Open this address within {line['minutes']:g} minutes; one person may speak once:)")
-            click.echo(f"  {line['link']}")
+            click.echo(f"  {base.rstrip('/')}{line['link']}")
     return 0
 
 

@@ -10,6 +10,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 from keng_console.live import Live as Known
+from keng_console.speakers.doors import Doors
+from keng_console.speakers.hours import require_hour
 from keng_console.speakers.orders import audiences, reached
 from keng_console.speakers.sender import Speakers
 from keng_contracts.commands import Live, Play, Priority
@@ -26,6 +28,8 @@ log = logging.getLogger(__name__)
 VALID_S = 15.0
 #: What loudspeakers say is looked for this often, and for so long after the last word.
 LOOK_S, AFTER_S = 0.1, 8.0
+#: Sound that comes faster than this ahead of the clock has to wait.
+AHEAD_S = 0.2
 #: With these a loudspeaker is done with a voice.
 _LAST = frozenset({What.REFUSED, What.CUT, What.FINISHED})
 
@@ -42,12 +46,18 @@ class Session:
     _most: int
     _rest: bytearray = field(default_factory=bytearray)
     _said: int = 0
+    _began_s: float = field(default_factory=time.monotonic)
     ended: bool = False
 
     @property
     def seconds(self) -> float:
         """For how long was spoken."""
         return self._said * FRAME_S
+
+    @property
+    def ahead_s(self) -> float:
+        """By how much more was said than a mouth can."""
+        return self.seconds - (time.monotonic() - self._began_s)
 
     def say(self, sound: bytes) -> None:
         """The next sound, 16-bit mono at 16 kHz in pieces of any size. What can't go out now is not said later, and
@@ -79,6 +89,7 @@ class Voices:
         self._link = link
         self._speakers = speakers
         self._known = known
+        self.doors = Doors()
 
     @contextlib.asynccontextmanager
     async def open(
@@ -92,7 +103,15 @@ class Voices:
         speaking = Speaking()
         name = f"loi-noi-{now_ms()}"
         item = Live(session=name, key=speaking.key, seconds=seconds)
-        play = Play(play=name, priority=Priority.LIVE, items=[item], gong=gong, night=night)
+        play = Play(
+            play=name,
+            priority=Priority.LIVE,
+            items=[item],
+            gong=gong,
+            night=night,
+            exercise=registry.commune.exercise,
+        )
+        require_hour(play, by, registry, now_ms())
         await self._speakers.order(auds, play, by, VALID_S)
         log.info("%s speaks to %s (%s)", by, ", ".join(auds), name)
         session = Session(
@@ -127,6 +146,8 @@ class Voices:
             reading: asyncio.Task[bytes] | None = None
             try:
                 while not session.ended:
+                    if session.ahead_s > AHEAD_S:  # not a microphone, but a file
+                        await asyncio.sleep(session.ahead_s - AHEAD_S)
                     reading = reading or asyncio.ensure_future(sound())
                     await asyncio.wait([reading], timeout=LOOK_S)
                     if reading.done():
