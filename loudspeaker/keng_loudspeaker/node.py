@@ -36,17 +36,15 @@ from keng_loudspeaker.playing.live import LiveVoice
 from keng_loudspeaker.playing.playlist import Why
 from keng_loudspeaker.playing.stage import Stage
 from keng_loudspeaker.playing.wav import Recording
+from keng_loudspeaker.proving.condition import Condition
 from keng_loudspeaker.proving.evidence import Courier, Outbox
-from keng_loudspeaker.proving.health import look
-from keng_loudspeaker.proving.loopback import Loopback, Match
-from keng_loudspeaker.proving.meter import Hearing
 from keng_loudspeaker.proving.reports import VERSION, Clockwork, Evidence, Order, StatusBoard
 from keng_loudspeaker.settings import LoudspeakerSettings
 from keng_loudspeaker.sounding.cache import Cache
 from keng_loudspeaker.sounding.media import Media
 from keng_loudspeaker.sounding.speech import Voice
 from keng_runtime import mqtt
-from keng_runtime.clock import clock_error_ms, new_boot_id, now_ms
+from keng_runtime.clock import new_boot_id, now_ms
 from keng_runtime.credentials import Credentials
 from keng_runtime.mqtt import Link, Message, Will
 from keng_runtime.obeying import Refused
@@ -60,8 +58,6 @@ REFUSED = Counter("keng_loudspeaker_commands_refused_total", "Commands not obeye
 
 #: Commands wait at the broker for this long while the link is down.
 SESSION_EXPIRY_S = 300
-#: The machine's health is looked at this often.
-HEALTH_S = 5.0
 #: Refusals that are told one by one: so many at once, and one more each so many seconds. All are counted. Whoever
 #: floods a node with forgeries must not fill its disk or push out true evidence.
 TOLD_AT_ONCE, TOLD_EVERY_S = 20, 3.0
@@ -122,13 +118,17 @@ async def main(settings: LoudspeakerSettings, stop: asyncio.Event) -> None:
             hours=Hours(volumes=volumes(settings.volumes)),
             state=settings.state,
         )
+        condition = Condition(
+            *(node.stage, node.jobs, node.keeper, node.evidence, courier, board),
+            state=settings.state,
+            microphone=settings.microphone,
+            amplifier=settings.amplifier_current,
+        )
         notify("READY=1")
         try:
             # The node leaves first and the device after it, so that what is cut is told as cut, with its level.
             jobs = [node.stage.run(), courier.run(), board.keep(), node.listen(), node.leave_when(stop)]
-            jobs += [node.keeper.keep(node.jobs), node.watch_health()]
-            if settings.microphone:
-                jobs.append(node.listen_outside(Loopback(settings.microphone, node.stage)))
+            jobs += [node.keeper.keep(node.jobs), *condition.watches()]
             if settings.button:
                 jobs.append(button.watch(Path(settings.button), settings.button_hold_s, node.button_held))
             await until(asyncio.Event(), *jobs)
@@ -180,7 +180,6 @@ class Node:
         )
         self._tell_refusals = Allowance(TOLD_AT_ONCE, TOLD_EVERY_S)
         self._leaving = False
-        self._unheard = False
         self._background: set[asyncio.Task[None]] = set()
         self.stage.changed = self._show
 
@@ -316,32 +315,6 @@ class Node:
         for reason in failed:
             log.error("a sound can't be made ready: %s", reason)
         self.evidence.prepared(command, failed)
-
-    async def listen_outside(self, loopback: Loopback) -> None:
-        """Compare all that is played with what a microphone hears of it, until cancelled."""
-
-        def finished(order: Order, item: int, hearing: Hearing) -> None:
-            self._in_background(loopback.check(hearing, partial(self._outside, order, item)))
-
-        self.jobs.finished = finished
-        await loopback.run()
-
-    def _outside(self, order: Order, item: int, match: Match) -> None:
-        self.evidence.outside(order, item, match)
-        self._unheard = not match.heard
-
-    async def watch_health(self) -> None:
-        """Look at the machine from time to time, until cancelled."""
-        while True:
-            await asyncio.sleep(HEALTH_S)  # first of all the device is opened
-            health = await asyncio.to_thread(look, self.state, clock_error_ms())
-            self.board.set_health(
-                health,
-                evidence=self.courier.pending,
-                programme=self.keeper.version,
-                programme_waits=self.keeper.waits,
-                unheard=self._unheard,
-            )
 
     def button_held(self) -> None:
         """The button at the loudspeaker: start the emergency set, or end it."""

@@ -64,6 +64,12 @@ class LoudspeakerSettings(ServiceSettings):
         description="a microphone near the loudspeaker, as 'pactl list short sources' has it: what is played is "
         "compared with what it hears; empty for none",
     )
+    amplifier_current: str = Field(
+        "",
+        description="file of a current sensor in the amplifier's supply, in mA, as the kernel's hwmon gives it "
+        "(/sys/bus/i2c/devices/1-0040/hwmon/hwmon*/curr1_input; * stands for anything): an amplifier that draws no "
+        "more while sound is sent to it than at rest is told; empty for none",
+    )
     button: str = Field(
         "",
         description="input device whose key, held, starts the emergency set without any network, and ends it: a GPIO "

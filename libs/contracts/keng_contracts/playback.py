@@ -32,7 +32,8 @@ class PlaybackEvent(BaseModel):
     the first quarter of a second of sound, for FINISHED and CUT over the whole of what was heard. ``due_ms`` is when
     the first sample was due, where that was known before. ``curve_dbfs`` is the level from the first sample on,
     pauses and all, a point for every ``curve_step_s``. HEARD and UNHEARD have the level at the microphone,
-    and in ``match`` how well its course followed what was played (-1 to 1).
+    and in ``match`` how well its course followed what was played (-1 to 1); UNHEARD by the amplifier's current has
+    neither, but a reason.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)

@@ -69,6 +69,7 @@ class SpeakerStatus(BaseModel):
     undervoltage: bool | None = Field(None, description="now or since the machine started; None: it can't tell")
     disk_free_mb: int | None = None
     clock_error_ms: float | None = Field(None, description="by how much its clock may be wrong, if NTP keeps it")
+    amplifier_ma: int | None = Field(None, description="what its amplifier draws, where that is measured")
     problems: list[str] = Field([], description="what a person should look at, in words; empty when all is well")
 
 

@@ -31,14 +31,29 @@ class Health:
     undervoltage: bool | None = None
     disk_free_mb: int | None = None
     clock_error_ms: float | None = None
+    amplifier_ma: int | None = None
 
 
-def look(state: Path, clock_error_ms: float | None) -> Health:
+def look(state: Path, clock_error_ms: float | None, amplifier_current: str = "") -> Health:
     """Read all of it; never raises."""
-    return Health(_temperature(), _undervoltage(), _disk_free_mb(state), clock_error_ms)
+    current = milliamperes(amplifier_current)
+    return Health(_temperature(), _undervoltage(), _disk_free_mb(state), clock_error_ms, current)
 
 
-def problems(health: Health, *, device: str, waiting: int, programme_waits: bool, unheard: bool) -> list[str]:
+def milliamperes(file: str) -> int | None:
+    """What a current sensor tells in its ``currN_input``, in mA, whichever way round it is wired (Linux kernel,
+    Documentation/hwmon/sysfs-interface). ``file`` may have ``*`` in it: numbers of hwmon change from start to start."""
+    for found in sorted(Path("/").glob(file.lstrip("/"))) if file.strip("/") else ():
+        try:
+            return abs(int(found.read_text()))
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def problems(
+    health: Health, *, device: str, waiting: int, programme_waits: bool, unheard: bool, undriven: bool = False
+) -> list[str]:
     """What a person should look at, in words, the same as long as it is the same."""
     found = []
     if not device:
@@ -53,6 +68,10 @@ def problems(health: Health, *, device: str, waiting: int, programme_waits: bool
         found.append(f"the clock may be off by {CLOCK_MS / 1000:g} s or more")
     if unheard:
         found.append("the microphone did not hear what was played last: amplifier, cable, loudspeaker or microphone")
+    if undriven:
+        found.append(
+            "the amplifier drew no more than at rest while sound was sent to it: its power, the amplifier, cable"
+        )
     if programme_waits:
         found.append("the programme waits: nobody keeps the clock")
     if waiting >= MANY_WAITING:

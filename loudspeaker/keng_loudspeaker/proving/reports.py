@@ -18,6 +18,7 @@ from keng_contracts.playback import PlaybackEvent, What
 from keng_contracts.status import SpeakerStatus
 from keng_contracts.telemetry import Clock
 from keng_loudspeaker.playing.sound import RATE
+from keng_loudspeaker.proving.amplifier import Draw
 from keng_loudspeaker.proving.evidence import Courier
 from keng_loudspeaker.proving.health import Health, problems
 from keng_loudspeaker.proving.loopback import Match
@@ -40,7 +41,7 @@ START = Histogram(
 #: The status is published again after this time even if nothing has changed.
 STATUS_S = 30.0
 #: What changes all the time, and alone is no reason to write the file again.
-_RESTLESS = ("evidence", "temperature_c", "disk_free_mb", "clock_error_ms")
+_RESTLESS = ("evidence", "temperature_c", "disk_free_mb", "clock_error_ms", "amplifier_ma")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +173,12 @@ class Evidence:
         kind = order.play.items[item].kind
         self._of(order, what, item=item, kind=kind, level_dbfs=match.level_dbfs, match=match.correlation)
 
+    def undriven(self, order: Order, item: int, draw: Draw) -> None:
+        """Sound was sent to the amplifier, and it drew no more than at rest."""
+        reason = f"amplifier: {draw.sounding_ma} mA while it sounded, {draw.rest_ma} mA at rest"
+        log.error("%s: item %d unheard outside (%s)", order.play.play, item, reason)
+        self._of(order, What.UNHEARD, item=item, kind=order.play.items[item].kind, reason=reason)
+
     def _of(self, order: Order, what: What, **more: object) -> None:
         play = order.play
         about = {"play": play.play, "priority": play.priority, "exercise": play.exercise, "cause": play.cause}
@@ -214,13 +221,18 @@ class StatusBoard:
         self._written = ""
 
     def set_health(
-        self, health: Health, *, evidence: int, programme: int, programme_waits: bool, unheard: bool
+        self, health: Health, *, evidence: int, programme: int, programme_waits: bool, unheard: bool, undriven: bool
     ) -> None:
-        """How the machine is. A new problem, or one that is over, is published at once."""
+        """How the machine is. What is known first, a new problem, and one that is over, are published at once."""
         found = problems(
-            health, device=self._now.device, waiting=evidence, programme_waits=programme_waits, unheard=unheard
+            health,
+            device=self._now.device,
+            waiting=evidence,
+            programme_waits=programme_waits,
+            unheard=unheard,
+            undriven=undriven,
         )
-        told = found != self._now.problems
+        told = found != self._now.problems or (self._now.disk_free_mb is None and health.disk_free_mb is not None)
         for problem in set(found) - set(self._now.problems):
             log.warning("%s", problem)
         about = {**asdict(health), "evidence": evidence, "programme": programme, "problems": found}
