@@ -22,6 +22,7 @@ import contextlib
 import ipaddress
 import re
 import secrets as random
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -101,14 +102,19 @@ def provision(
 
     ``server_names`` are the names and addresses by which clients reach the broker: if none are given, those it had, at
     first localhost and 127.0.0.1. ``secrets`` are the names of passwords to make, ``radio_nodes`` each an edge and the
-    number of a LoRa node that it hears. Raises Problem for a name that can't be one, and for a folder that belongs to
-    another commune or lacks the authority's key.
+    number of a LoRa node that it hears. Raises Problem for a name that can't be one or is there twice, and for a folder
+    that belongs to another commune or lacks the authority's key.
     """
     now = now or datetime.now(UTC)
     if not is_slug(commune):
         raise Problem(f"{commune!r} is not a commune's id", todo="use a-z, 0-9 and dashes, as in the registry")
-    # One machine may be both an edge and a loudspeaker: then it is named twice and is one identity.
-    identities = [*services(replicas), ROOT, *dict.fromkeys(_checked("node", nodes))]
+    identities = [*services(replicas), ROOT, *_checked("node", nodes)]
+    for node, count in Counter(nodes).items():
+        if count > 1:  # an edge agent and a loudspeaker would throw each other off
+            raise Problem(
+                f"{node!r} is there twice, and the broker gives each name one connection",
+                todo="give an edge node and a loudspeaker two names in the registry, on one machine too",
+            )
     for secret in _checked("secret", secrets):
         if secret in identities:
             raise Problem(f"a secret can't be called {secret!r}: that is a node's name", todo="rename the secret")

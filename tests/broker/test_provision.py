@@ -203,6 +203,7 @@ def test_communes_do_not_trust_each_other(tmp_path: Path) -> None:
         ({"nodes": ["ingest-7"]}, "can't be called 'ingest-7'"),
         ({"nodes": ["console"]}, "can't be called 'console'"),
         ({"nodes": ["ca"]}, "can't be called 'ca'"),
+        ({"nodes": ["uy-ban", "tram-phu-oc", "uy-ban"]}, "'uy-ban' is there twice, and the broker gives each name one"),
         ({"secrets": ["broker"]}, "a secret can't be called 'broker'"),
         ({"secrets": ["tram-phu-oc"]}, "a secret can't be called 'tram-phu-oc': that is a node's name"),
         ({"secrets": ["../x"]}, "can't be the name of a secret"),
@@ -219,11 +220,6 @@ def test_a_name_that_can_not_be_is_told_and_nothing_is_made(
         make(tmp_path / "out", **wrong)  # type: ignore[arg-type]
     assert says in str(problem.value)
     assert not (tmp_path / "out").exists()
-
-
-def test_a_machine_that_is_both_edge_and_loudspeaker_is_one_identity(tmp_path: Path) -> None:
-    made = make(tmp_path, nodes=["tram-phu-oc", "tram-phu-oc"])
-    assert made.count("tram-phu-oc/node.key") == 1
 
 
 def test_names_may_be_as_long_as_a_slug(tmp_path: Path) -> None:
