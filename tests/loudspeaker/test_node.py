@@ -54,6 +54,8 @@ async def test_what_must_not_be_obeyed_is_refused_with_its_reason_and_nothing_so
     stranger = Signer(SigningKey.generate("alerts"))
     forger = Signer(SigningKey(village.alerts.key.kid, "alerts", SigningKey.generate("alerts")._key))
     head, body, signature = genuine.split(b".")
+    # Well before the end: where the payload's length is no multiple of three, its last character has unused bits that
+    # must be nought, and another one in its place is no base64 but unreadable.
     changed = body[:40] + body[44:48] + body[40:44] + body[48:]
     now = time.time()
     refused = {
