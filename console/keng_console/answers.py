@@ -18,7 +18,7 @@ from keng_console.speakers.doors import OPEN_S
 from keng_console.speakers.history import Ordered, ordered
 from keng_console.speakers.programmer import Programmer
 from keng_console.speakers.voice import Session, Voices
-from keng_console.talk import ANSWER, TOLD, List, Publish, Request, Speak, Tell
+from keng_console.talk import ANSWER, TOLD, Approve, List, Publish, Request, Show, Speak, Tell
 from keng_console.teller import Teller
 from keng_contracts.registry import Registry
 from keng_runtime.clock import now_ms
@@ -53,8 +53,13 @@ def answers(
             yield {"refusal": ANSWER.dump_python(refusal, mode="json")}
 
     async def publish(request: Publish, caller: Caller) -> Lines:
-        for made in await programmer.publish(request.plan, registry(), caller.by):
-            yield {"programme": made.model_dump(mode="json", by_alias=True)}
+        yield {"programme": await programmer.publish(request.plan, caller.by, request.why)}
+
+    async def approve(request: Approve, caller: Caller) -> Lines:
+        yield {"programme": await programmer.approve(request.name, caller.by)}
+
+    async def show(_request: Show, _: Caller) -> Lines:
+        yield {"programme": programmer.show()}
 
     async def speak(request: Speak, caller: Caller) -> Lines:
         if request.link:
@@ -90,6 +95,8 @@ def answers(
         Tell: tell,
         List: told,
         Publish: publish,
+        Approve: approve,
+        Show: show,
         Speak: speak,
         Announce: announce,
         Silence: silence,

@@ -131,3 +131,20 @@ class SpeakerOrder(Base):
     jti: Mapped[str] = mapped_column(String(40), server_default="")
     ordered_by: Mapped[str] = mapped_column(String(100), server_default="")
     play: Mapped[str] = mapped_column(String(80), server_default="")
+
+
+class PlanVersion(Base):
+    """A plan of the loudspeakers' programme, as it was published and approved. ``approved_ms`` is null until then, and
+    of what was replaced before; ``made_ms`` and ``registry_version`` are those of the programmes last made from it."""
+
+    __tablename__ = "programme_plan"
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    document: Mapped[str] = mapped_column(Text)
+    published_by: Mapped[str] = mapped_column(String(100))
+    published_ms: Mapped[int] = mapped_column(BigInteger)
+    why: Mapped[str] = mapped_column(Text)
+    approved_by: Mapped[str] = mapped_column(String(100))
+    approved_ms: Mapped[int | None] = mapped_column(BigInteger)
+    made_ms: Mapped[int] = mapped_column(BigInteger)
+    registry_version: Mapped[int] = mapped_column(BigInteger)

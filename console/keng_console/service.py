@@ -25,6 +25,7 @@ from keng_console.pages import Pages, Rendering
 from keng_console.readings import Readings
 from keng_console.settings import ConsoleSettings, require_loopback
 from keng_console.speakers.announcer import Announcer
+from keng_console.speakers.plans import Plans
 from keng_console.speakers.programmer import Programmer
 from keng_console.speakers.sender import Speakers
 from keng_console.speakers.voice import Voices
@@ -60,7 +61,7 @@ class Console:
         self.readings = Readings(settings.store, self.live, settings.chart_hours)
         self.teller = Teller(link, link.credentials.signing_key(), database, self.live, self._news.set)
         key = link.credentials.signing_key()
-        self.programmer = Programmer(settings.state / "programme.json", link, key)
+        self.programmer = Programmer(Plans(database.engine), link, key, settings.programme, lambda: self.owner.current)
         self.speakers = Speakers(link, key, database.engine, self.live)
         voices = Voices(link, self.speakers, self.live)
         self.exchange = Exchange(settings.cap, link.credentials, self.speakers, self.live, database, self._news.set)
@@ -117,7 +118,7 @@ class Console:
                 self.listener.keep_evidence(),
                 self.teller.keep_answers(),
                 self.desk.serve(door),
-                self.programmer.keep(lambda: self.owner.current),
+                self.programmer.keep(),
                 self.speakers.run(),
                 *self.exchange.jobs(),
                 self._read_store(),

@@ -9,6 +9,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from keng_console.cap.settings import CapSettings
+from keng_console.speakers.approval import ProgrammeSettings
 from keng_contracts.errors import Problem
 from keng_runtime.settings import ServiceSettings
 from keng_store.settings import StoreSettings
@@ -38,6 +39,7 @@ class ConsoleSettings(ServiceSettings):
     )
     store: StoreSettings = StoreSettings()
     cap: CapSettings = CapSettings()
+    programme: ProgrammeSettings = ProgrammeSettings()
 
     @property
     def database(self) -> str:

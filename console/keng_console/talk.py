@@ -1,10 +1,11 @@
 """What is said over the console's socket (:mod:`keng_console.desk`).
 
 One request a connection, a JSON line: ``{"do": "tell", "node", "action", "wait_s"}``, ``{"do": "told", "node",
-"limit"}``, ``{"do": "programme", "plan"}``, ``{"do": "speak", "to", …}`` with sound after it, or what
-:mod:`keng_console.speakers.announcement` says. The answer is JSON lines: ``{"told": …}`` at each step (or for each
-order kept), ``{"refusal": …}`` for one that answers no order of ours, ``{"programme": …}`` for that of each
-loudspeaker, ``{"play", "speakers"}`` when somebody may speak and ``{"speaker", "event"}`` for each step there,
+"limit"}``, ``{"do": "programme", "plan"}``, ``{"do": "approve", "name"}``, ``{"do": "show"}``, ``{"do": "speak", "to",
+…}`` with sound after it, or what :mod:`keng_console.speakers.announcement` says. The answer is JSON lines: ``{"told":
+…}`` at each step (or for each order kept), ``{"refusal": …}`` for one that answers no order of ours, ``{"programme":
+…}`` with what is in force and what waits, ``{"play", "speakers"}`` when somebody may speak and ``{"speaker", "event"}``
+for each step there,
 ``{"sent": …}`` and then ``{"outcome": …}``, ``{"stopped": …}`` and ``{"note": …}`` of what loudspeakers were ordered,
 ``{"problem": …}`` when it can't be done, and ``{"end": true}``.
 """
@@ -42,8 +43,20 @@ class List(BaseModel):
 
 
 class Publish(BaseModel):
+    """``why`` lets it be more than the quota allows."""
+
     do: Literal["programme"] = "programme"
     plan: Plan
+    why: str = Field("", max_length=500)
+
+
+class Approve(BaseModel):
+    do: Literal["approve"] = "approve"
+    name: str = Field(pattern=r"^[0-9a-f]{8}$")
+
+
+class Show(BaseModel):
+    do: Literal["show"] = "show"
 
 
 class Speak(BaseModel):
@@ -58,6 +71,7 @@ class Speak(BaseModel):
 
 
 Request = Annotated[
-    Tell | List | Publish | Speak | Announce | Silence | Announced | ListBulletins, Field(discriminator="do")
+    Tell | List | Publish | Approve | Show | Speak | Announce | Silence | Announced | ListBulletins,
+    Field(discriminator="do"),
 ]
 REQUEST: TypeAdapter[Request] = TypeAdapter(Request)

@@ -95,7 +95,7 @@ def test_migrations_make_from_nothing_exactly_what_the_models_say(url: str) -> N
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
     ours = {"registry_version", "playback_event", "edge_order", "edge_answer"}
-    ours |= {"cap_issued", "cap_received", "speaker_order"}
+    ours |= {"cap_issued", "cap_received", "speaker_order", "programme_plan"}
     assert ours | {"alembic_version"} == set(inspect(engine).get_table_names())
     engine.dispose()
 

@@ -14,20 +14,25 @@ from zoneinfo import ZoneInfo
 from dateutil.rrule import rrulestr
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from keng_console.speakers.hours import quiet
 from keng_contracts.commands import Recorded
 from keng_contracts.errors import Problem
 from keng_contracts.names import Slug
 from keng_contracts.programme import SPAN_MS, Entry, Occurrence, Programme, name
 from keng_contracts.registry import Registry
 
+#: What is the planner's alone.
+_PLANNED = {"first", "lasts_min", "zones", "speakers"}
 #: More occurrences of one entry are a rule that was mistyped.
 MOST = 200
 
 
 class PlannedEntry(Entry):
-    """An entry as people write it. ``first`` is local time; ``zones`` and ``speakers`` say where."""
+    """An entry as people write it. ``first`` is local time; ``zones`` and ``speakers`` say where; ``lasts_min`` is how
+    long it lasts, where whoever plans it knows better than an estimate."""
 
     first: datetime
+    lasts_min: float | None = Field(None, gt=0, le=1440)
     zones: list[Slug] = Field([], max_length=100)
     speakers: list[Slug] = Field([], max_length=1000)
 
@@ -54,7 +59,7 @@ def programmes(plan: Plan, registry: Registry, made_ms: int) -> list[Programme]:
 
     Raises :class:`Problem` for what can't be meant: an unknown place, a rule that is none, a slot in the night to which
     no second person agreed."""
-    times = {entry.id: _times(entry, registry, made_ms) for entry in plan.entries}
+    at = {entry.id: times(entry, registry, made_ms) for entry in plan.entries}
     _places(plan, registry)
     made = []
     for speaker in registry.speakers:
@@ -68,15 +73,16 @@ def programmes(plan: Plan, registry: Registry, made_ms: int) -> list[Programme]:
                 tz=registry.commune.timezone,
                 from_ms=made_ms,
                 until_ms=made_ms + SPAN_MS,
-                entries=[Entry(**e.model_dump(exclude={"first", "zones", "speakers"})) for e in here],
-                occurrences=sorted((o for e in here for o in times[e.id]), key=lambda o: o.at_ms),
+                entries=[Entry(**e.model_dump(exclude=_PLANNED)) for e in here],
+                occurrences=sorted((o for e in here for o in at[e.id]), key=lambda o: o.at_ms),
                 emergency=plan.emergency,
             )
         )
     return made
 
 
-def _times(entry: PlannedEntry, registry: Registry, made_ms: int) -> list[Occurrence]:
+def times(entry: PlannedEntry, registry: Registry, made_ms: int) -> list[Occurrence]:
+    """When an entry is played in the seven days from ``made_ms``; raises :class:`Problem`."""
     zone = ZoneInfo(registry.commune.timezone)
     start = datetime.fromtimestamp(made_ms / 1000, UTC).astimezone(zone).replace(tzinfo=None)
     end = start + timedelta(milliseconds=SPAN_MS)
@@ -90,7 +96,7 @@ def _times(entry: PlannedEntry, registry: Registry, made_ms: int) -> list[Occurr
         raise Problem(f"comes more than {MOST} times in seven days", where=where, todo="mend its rule")
     found = []
     for at in local:
-        if entry.night is None and _quiet(at, registry):
+        if entry.night is None and quiet(at.time(), registry):
             first, last = registry.quiet_hours
             raise Problem(
                 f"sounds at {at:%H:%M on %d.%m.}, in quiet hours ({first:%H:%M} to {last:%H:%M})",
@@ -101,11 +107,6 @@ def _times(entry: PlannedEntry, registry: Registry, made_ms: int) -> list[Occurr
         at_ms = round(aware.timestamp() * 1000)
         found.append(Occurrence(play=name(entry.id, at), entry=entry.id, local=aware, at_ms=at_ms))
     return found
-
-
-def _quiet(at: datetime, registry: Registry) -> bool:
-    first, last = registry.quiet_hours
-    return first <= at.time() < last if first <= last else at.time() >= first or at.time() < last
 
 
 def _places(plan: Plan, registry: Registry) -> None:

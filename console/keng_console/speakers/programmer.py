@@ -1,22 +1,26 @@
-"""Keeps what was planned and gives each loudspeaker its signed programme, retained: when a person publishes a plan, at
-every connect, and anew each day, for a programme reaches seven days ahead only."""
+"""Keeps what was planned and gives each loudspeaker its signed programme, retained: once a plan is in force, at every
+connect, and anew each day, for a programme reaches seven days ahead only."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from keng_console.database import DatabaseUnavailable
+from keng_console.speakers.approval import ProgrammeSettings, Shelf, Version, approve, in_force, publish
+from keng_console.speakers.plans import Plans
+from keng_console.speakers.preview import showing
 from keng_console.speakers.programme import Plan, programmes
+from keng_console.speakers.quota import faults, length
 from keng_contracts.errors import Problem
 from keng_contracts.programme import Programme
 from keng_contracts.registry import Registry
 from keng_contracts.topics import Channel, Kind, Topic
 from keng_runtime.clock import now_ms
-from keng_runtime.files import write_atomically
 from keng_runtime.mqtt import Link, Refused
 from keng_runtime.settings import explain
 from keng_runtime.signing import SigningKey
@@ -26,78 +30,123 @@ log = logging.getLogger(__name__)
 #: A programme is made anew after this time.
 ANEW_MS = 86_400_000
 LOOK_S = 5.0
-
-
-class Kept(BaseModel):
-    """The plan in force, who published it, and when, and of which registry, programmes were last made from it."""
-
-    plan: Plan
-    by: str
-    made_ms: int
-    registry: int
+#: Faults of the quota that are told at once.
+MOST_FAULTS = 5
 
 
 class Programmer:
-    """``file`` keeps the plan over a restart."""
+    """``registry`` gives the one in force."""
 
-    def __init__(self, file: Path, link: Link, key: SigningKey) -> None:
-        self._file = file
+    def __init__(
+        self,
+        plans: Plans,
+        link: Link,
+        key: SigningKey,
+        rule: ProgrammeSettings,
+        registry: Callable[[], Registry | None],
+    ) -> None:
+        self._plans = plans
         self._link = link
         self._key = key
-        self._kept: Kept | None = None
+        self._rule = rule
+        self._registry = registry
+        self._one = asyncio.Lock()
+        self._shelf, self._made_ms, self._made_of = plans.shelf()
         self._sent = False
-        try:
-            self._kept = Kept.model_validate_json(file.read_bytes())
-        except FileNotFoundError:
-            pass
-        except (OSError, ValidationError) as error:
-            log.error("%s: the kept plan can't be read (%s): publish it again", file, error)
 
-    async def publish(self, plan: Plan, registry: Registry | None, by: str) -> list[Programme]:
-        """Put a plan in force; returns the programmes made from it. Raises :class:`Problem`."""
-        if registry is None:
-            raise Problem("there is no registry yet", where="console", todo="give it one, then publish again")
-        # Never older than what the loudspeakers have, even if this clock was set back meanwhile.
-        made_ms = max(now_ms(), self._kept.made_ms + 1 if self._kept else 0)
-        made = _made(plan, registry, made_ms)
-        kept = Kept(plan=plan, by=by, made_ms=made_ms, registry=registry.version)
-        try:
-            await asyncio.to_thread(write_atomically, self._file, kept.model_dump_json().encode())
-        except OSError as error:
-            raise Problem(f"can't be kept ({error.strerror})", where=str(self._file), todo="free the disk") from None
-        self._kept, self._sent = kept, True
-        log.info("programme published by %s: %d entries", by, len(plan.entries))
-        self._send(made)
-        return made
+    # -- what people do -----------------------------------------------------------------------------------------
 
-    async def keep(self, registry: Callable[[], Registry | None]) -> None:
+    async def publish(self, plan: Plan, by: str, why: str) -> dict[str, Any]:
+        """A plan is published, as a draft or in force as the rule says. ``why`` lets it be more than the quota allows.
+        Returns what :meth:`show` does; raises :class:`Problem`."""
+        registry = self._there()
+        async with self._one:
+            made_ms = self._next_ms()
+            made = _made(plan, registry, made_ms)
+            if not why:
+                self._within_quota(plan, made)
+            version = publish(Version(plan, by, now_ms(), why), self._rule)
+            shelf = Shelf(self._shelf.in_force, version) if version.approved_ms is None else Shelf(version)
+            await self._take(shelf, registry, made_ms, lambda: self._plans.keep(version, made_ms, registry.version))
+            log.info("programme %s published by %s: %d entries", version.name, by, len(plan.entries))
+        return self.show()
+
+    async def approve(self, name: str, by: str) -> dict[str, Any]:
+        """The draft of that name is put in force; the same."""
+        registry = self._there()
+        async with self._one:
+            made_ms = self._next_ms()
+            version = approve(self._shelf, name, by, now_ms(), self._rule)
+            made = _made(version.plan, registry, made_ms)
+            if not version.why:
+                self._within_quota(version.plan, made)
+            keep = self._plans.keep_approved
+            await self._take(Shelf(version), registry, made_ms, lambda: keep(version, made_ms, registry.version))
+            log.info("programme %s of %s approved by %s", version.name, version.by, by)
+        return self.show()
+
+    def show(self) -> dict[str, Any]:
+        """What is in force, what waits for approval, and what comes of both; raises :class:`Problem`."""
+        return showing(self._shelf, self._rule, self._there(), now_ms())
+
+    def _there(self) -> Registry:
+        if (registry := self._registry()) is None:
+            raise Problem("there is no registry yet", where="console", todo="give it one, then try again")
+        return registry
+
+    def _within_quota(self, plan: Plan, made: list[Programme]) -> None:
+        lengths = {entry.id: length(entry, entry.lasts_min) for entry in plan.entries}
+        if found := faults(made, lengths, self._rule.quota):
+            more = f"; … {len(found) - MOST_FAULTS}" if len(found) > MOST_FAULTS else ""
+            what = f"vượt quy định phát (more than the quota allows): {'; '.join(found[:MOST_FAULTS])}{more}"
+            raise Problem(what, where="plan", todo="mend the plan, or say why it must be: --override REASON")
+
+    async def _take(self, shelf: Shelf, registry: Registry, made_ms: int, keep: Callable[[], None]) -> None:
+        """Another shelf: kept first, then what has changed by it goes to the loudspeakers."""
+        try:
+            await asyncio.to_thread(keep)
+        except DatabaseUnavailable as error:
+            what = f"can't be kept ({error}): nothing was changed"
+            raise Problem(what, where="operational database", todo="mend that, then try again") from None
+        before, self._shelf = in_force(self._shelf), shelf
+        self._made_ms, self._made_of = made_ms, registry.version
+        if (plan := in_force(shelf)) is not None and plan != before:
+            self._sent = True
+            self._send(_made(plan, registry, made_ms))
+
+    # -- what the loudspeakers have -----------------------------------------------------------------------------
+
+    async def keep(self) -> None:
         """Make and send what is due, for ever."""
         self._link.at_every_connect(self._forget)
         while True:
-            self.look(registry())
+            async with self._one:
+                await self._look()
             await asyncio.sleep(LOOK_S)
 
-    def look(self, registry: Registry | None) -> None:
+    async def _look(self) -> None:
         """Make and send what is due now."""
-        kept = self._kept
-        if kept is None or registry is None or not self._link.connected:
+        registry, plan = self._registry(), in_force(self._shelf)
+        if plan is None or registry is None or not self._link.connected:
             return
-        now = now_ms()
-        if now - kept.made_ms >= ANEW_MS or kept.registry != registry.version:
+        if now_ms() - self._made_ms >= ANEW_MS or self._made_of != registry.version:
             self._sent = False
-            made_ms = max(now, kept.made_ms + 1)
-            kept = self._kept = kept.model_copy(update={"made_ms": made_ms, "registry": registry.version})
+            self._made_ms, self._made_of = self._next_ms(), registry.version
             try:
-                write_atomically(self._file, kept.model_dump_json().encode())
-            except OSError as error:
-                log.error("%s: the plan can't be kept (%s)", self._file, error.strerror)
+                await asyncio.to_thread(self._plans.keep_made, self._made_ms, self._made_of)
+            except DatabaseUnavailable as error:
+                log.error("that programmes were made anew can't be kept (%s)", error)
         if self._sent:
             return
         self._sent = True
         try:
-            self._send(_made(kept.plan, registry, kept.made_ms))
+            self._send(_made(plan, registry, self._made_ms))
         except Problem as problem:  # the registry has changed under it
             log.error("the programme can't be made any more, the loudspeakers keep the one they have: %s", problem)
+
+    def _next_ms(self) -> int:
+        """Never older than what the loudspeakers have, even if this clock was set back meanwhile."""
+        return max(now_ms(), self._made_ms + 1)
 
     def _forget(self) -> None:
         """A new connection: a broker that lost its memory gets everything again."""
