@@ -46,7 +46,12 @@ class RegistryCopy:
         if self.current is not None and registry.version <= self.current.version:
             return False
         if keep:
-            write_atomically(self._file, token)
+            try:
+                write_atomically(self._file, token)
+            except OSError as error:
+                log.error(
+                    "%s: the registry can't be kept (%s); it holds until this run ends", self._file, error.strerror
+                )
         self.current = registry
         log.info("registry of %s, version %d", registry.commune.name, registry.version)
         return True
