@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
 
 import pytest
 
 from keng_contracts.playback import What
 from keng_contracts.telemetry import Clock
-from keng_loudspeaker.playing.together import MOST_AHEAD_S, ahead
+from keng_loudspeaker.playing.filters import Shape
+from keng_loudspeaker.playing.player import Player
+from keng_loudspeaker.playing.together import MOST_AHEAD_S, ahead, begin
 from tests.loudspeaker.conftest import SHORT, RunningNode, Village, play
 from tests.support.processes import until
 
@@ -30,6 +35,24 @@ def test_only_a_trusted_clock_waits_and_never_for_long(
     start_s: float, clock: Clock, expected: tuple[float, str]
 ) -> None:
     assert ahead(start_s, NOW_S, clock) == expected
+
+
+@pytest.mark.parametrize(("set_by_s", "moved_s"), [(0.0, 0.0), (0.04, -0.04), (5.0, 0.0), (-3e8, 0.0)])
+async def test_a_moment_follows_the_clock_but_not_where_it_jumps(
+    monkeypatch: pytest.MonkeyPatch, set_by_s: float, moved_s: float
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: time.monotonic() + NOW_S)
+    waited = []
+
+    class Waits:
+        async def play_at(self, source: Path, shape: Shape, due_s: Callable[[], float]) -> str:
+            before_s = due_s()
+            monkeypatch.setattr(time, "time", lambda: time.monotonic() + NOW_S + set_by_s)
+            waited.append(due_s() - before_s)
+            return ""
+
+    await begin(cast(Player, Waits()), Path(), Shape(), start_s=time.time() + 2, clock=Clock.SYNCED)
+    assert waited == [pytest.approx(moved_s, abs=0.001)]
 
 
 async def test_what_is_ordered_for_a_moment_sounds_then_and_what_comes_late_at_once_and_says_so(

@@ -14,6 +14,8 @@ from keng_loudspeaker.playing.player import Player
 
 #: Farther ahead no start is waited for: an error in the command must not keep a siren silent.
 MOST_AHEAD_S = 30.0
+#: A clock that is set by more than this while the moment is waited for has jumped: the moment stays where it was.
+JUMP_S = 0.5
 
 
 def ahead(start_s: float, now_s: float, clock: Clock) -> tuple[float, str]:
@@ -34,4 +36,10 @@ async def begin(player: Player, path: Path, shape: Shape, *, start_s: float, clo
     if not left_s:
         await player.play(path, shape)
         return reason
-    return await player.play_at(path, shape, lambda: time.monotonic() + start_s - time.time())
+    first_s = time.monotonic() + left_s
+
+    def due_s() -> float:
+        now_s = time.monotonic() + start_s - time.time()
+        return now_s if abs(now_s - first_s) <= JUMP_S else first_s
+
+    return await player.play_at(path, shape, due_s)
