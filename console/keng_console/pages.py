@@ -100,10 +100,10 @@ class Pages:
         )
         return unicodedata.normalize("NFC", html)
 
-    def voice(self, language: str, to: list[str] | None, exercise: bool) -> str:
+    def voice(self, language: str, to: list[str] | None, *, gong_s: float, exercise: bool) -> str:
         """The page at which a person speaks live to some places; None when its address can't be used any more."""
         html = self._template("voice.html").render(
-            language=language, to=to, exercise=exercise, _=words(language).gettext
+            language=language, to=to, gong_s=gong_s, exercise=exercise, _=words(language).gettext
         )
         return unicodedata.normalize("NFC", html)
 

@@ -15,8 +15,10 @@ import click
 
 from keng_console.settings import ConsoleSettings
 from keng_console.speakers.microphone import level_dbfs, microphone, standard_input
+from keng_console.speakers.voice import LOUDSPEAKER_S
 from keng_console.talk import NAME, Speak
 from keng_console.telling import not_there
+from keng_contracts.commands import GONG_S
 from keng_contracts.errors import Problem
 from keng_contracts.playback import PlaybackEvent, What
 from keng_runtime.cli import settings_option
@@ -90,10 +92,8 @@ async def _speak(request: Speak, path: Path, source: str, raw: bool) -> int:
         click.echo(f"{len(speakers)} loa (loudspeakers): {', '.join(speakers)}")
         if not raw and sys.stdin.isatty():
             loop.add_reader(sys.stdin, stop.set)
-        wait = " sau tiếng kẻng (after the gong)" if request.gong else ""
-        click.echo(f"Nói đi{wait}. Enter để dừng (Speak. Enter ends it).")
         told = asyncio.create_task(_told(reader))
-        forwarding = asyncio.create_task(_forward(sound, writer))
+        forwarding = asyncio.create_task(_forward(sound, writer, GONG_S + LOUDSPEAKER_S if request.gong else 0.0, raw))
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait([told, forwarding, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -107,13 +107,23 @@ async def _speak(request: Speak, path: Path, source: str, raw: bool) -> int:
         return _outcome(speakers, await told)
 
 
-async def _forward(sound: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Hand over what is spoken as it comes, and show that it is heard."""
-    shown_s, began_s = 0.0, time.monotonic()
+async def _forward(sound: asyncio.StreamReader, writer: asyncio.StreamWriter, gong_s: float, raw: bool) -> None:
+    """Hand over what is spoken as it comes, and show that it is heard. What is piped in waits for the gong to end."""
+    began_s = time.monotonic() + gong_s
+    if gong_s:
+        click.echo("Tiếng kẻng … (The gong …)")
+    if raw:
+        await asyncio.sleep(gong_s)
+    invited, shown_s = False, 0.0
     while data := await sound.read(1 << 14):
         writer.write(data)
         await writer.drain()
         now_s = time.monotonic()
+        if now_s < began_s:
+            continue
+        if not invited:
+            invited = True
+            click.echo("Nói đi; Enter để dừng (Speak; Enter ends it)")
         if now_s - shown_s > BAR_S and sys.stdout.isatty():
             shown_s = now_s
             share = (level_dbfs(data) - QUIET_DBFS) / (LOUD_DBFS - QUIET_DBFS)

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 #: A loudspeaker that gets the order later than this does not hear any more, in seconds.
 VALID_S = 15.0
+#: From the order until a loudspeaker begins, at most, in seconds.
+LOUDSPEAKER_S = 0.8
 #: What loudspeakers say is looked for this often, and for so long after the last word.
 LOOK_S, AFTER_S = 0.1, 8.0
 #: Sound that comes faster than this ahead of the clock has to wait.

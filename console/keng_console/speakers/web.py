@@ -19,8 +19,9 @@ from starlette.websockets import WebSocketDisconnect
 
 from keng_console.database import DatabaseUnavailable
 from keng_console.pages import Pages
-from keng_console.speakers.voice import Session, Voices
+from keng_console.speakers.voice import LOUDSPEAKER_S, Session, Voices
 from keng_console.words import choose
+from keng_contracts.commands import GONG_S
 from keng_contracts.errors import Problem
 from keng_contracts.registry import Registry
 
@@ -37,7 +38,9 @@ def router(voices: Voices, pages: Pages, registry: Callable[[], Registry | None]
     async def page(secret: Secret, lang: Annotated[str | None, Query(max_length=8)] = None) -> Response:
         door = voices.doors.find(secret)
         known = registry()
-        html = pages.voice(choose(lang), door.request.to if door else None, bool(known and known.commune.exercise))
+        where = [_name(place, known) for place in door.request.to] if door else None
+        gong_s = GONG_S + LOUDSPEAKER_S if door and door.request.gong else 0.0
+        html = pages.voice(choose(lang), where, gong_s=gong_s, exercise=bool(known and known.commune.exercise))
         headers = {"Cache-Control": "no-store", "Permissions-Policy": "camera=(), geolocation=(), microphone=(self)"}
         return HTMLResponse(html, 200 if door else 404, headers=headers)
 
@@ -55,7 +58,8 @@ def router(voices: Voices, pages: Pages, registry: Callable[[], Registry | None]
             async with aclosing(steps) as told:
                 async for step in told:
                     if isinstance(step, Session):
-                        await socket.send_json({"speakers": step.speakers})
+                        names = {speaker: _name(speaker, registry()) for speaker in step.speakers}
+                        await socket.send_json({"speakers": names})
                     else:
                         event = step[1].model_dump(mode="json", include={"what", "reason", "level_dbfs", "sounded_s"})
                         await socket.send_json({"speaker": step[0], **event})
@@ -67,6 +71,16 @@ def router(voices: Voices, pages: Pages, registry: Callable[[], Registry | None]
             pass  # the page was closed; its voice has ended with it
 
     return routes
+
+
+def _name(place: str, registry: Registry | None) -> str:
+    """What people call a zone or a loudspeaker."""
+    if registry is None:
+        return place
+    names = {speaker.id: speaker.name for speaker in registry.speakers} | {
+        zone.id: zone.name for zone in registry.zones
+    }
+    return names.get(place, place)
 
 
 async def _next(socket: WebSocket) -> bytes:

@@ -9,14 +9,14 @@ function say(what, more = "") {
   state.textContent = state.dataset[what].replace("%(why)s", more);
 }
 
-function row(speaker) {
+function row(speaker, called = speaker) {
   heard.hidden = false;
   const known = document.getElementById(`at-${speaker}`);
   if (known) return known;
   const made = rows.insertRow();
   const name = document.createElement("th");
   name.scope = "row";
-  name.textContent = speaker;
+  name.textContent = called;
   made.append(name);
   const cell = made.insertCell();
   cell.id = `at-${speaker}`;
@@ -29,8 +29,10 @@ function take(message) {
     stop();
     state.textContent = message.problem;
   } else if (message.speakers) {
-    message.speakers.forEach(row);
-    say("speaking");
+    for (const [speaker, called] of Object.entries(message.speakers)) row(speaker, called);
+    const gong = Number(state.dataset.gongS) * 1000;
+    if (gong > 0) say("gong");
+    setTimeout(() => over || say("speaking"), gong);
   } else {
     const words = rows.dataset[message.what];
     const text = words ? words.replace("%(s)s", Math.round(message.sounded_s ?? 0)) : `${rows.dataset.other}: ${message.reason ?? message.what}`;

@@ -97,6 +97,10 @@ class Cause(Strict):
     decided_ms: int
 
 
+#: How long the gong lasts, in seconds.
+GONG_S = 2.4
+
+
 class Play(Strict):
     """Play these items in order. ``play`` names the job in all evidence about it."""
 

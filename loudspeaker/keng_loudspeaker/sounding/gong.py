@@ -10,8 +10,10 @@ import wave
 from array import array
 from pathlib import Path
 
+from keng_contracts.commands import GONG_S
+
 RATE = 24_000  # samples a second, mono, 16 bit
-SECONDS = 2.4
+SECONDS = GONG_S
 #: When it is struck, in seconds.
 STROKES = (0.0, 0.8)
 #: (Hz, share of the loudness, seconds until it has died away to 1/e)
