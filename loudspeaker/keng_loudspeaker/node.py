@@ -36,6 +36,7 @@ from keng_loudspeaker.playing.live import LiveVoice
 from keng_loudspeaker.playing.playlist import Why
 from keng_loudspeaker.playing.stage import Stage
 from keng_loudspeaker.playing.wav import Recording
+from keng_loudspeaker.proving import self_test
 from keng_loudspeaker.proving.condition import Condition
 from keng_loudspeaker.proving.evidence import Courier, Outbox
 from keng_loudspeaker.proving.reports import VERSION, Clockwork, Evidence, Order, StatusBoard
@@ -129,6 +130,10 @@ async def main(settings: LoudspeakerSettings, stop: asyncio.Event) -> None:
             # The node leaves first and the device after it, so that what is cut is told as cut, with its level.
             jobs = [node.stage.run(), courier.run(), board.keep(), node.listen(), node.leave_when(stop)]
             jobs += [node.keeper.keep(node.jobs), *condition.watches()]
+            if settings.test_at and (settings.microphone or settings.amplifier_current):
+                jobs.append(
+                    self_test.watch(settings.test_at, node.jobs, clock, lambda: node.hours, condition.checked_s)
+                )
             if settings.button:
                 jobs.append(button.watch(Path(settings.button), settings.button_hold_s, node.button_held))
             await until(asyncio.Event(), *jobs)

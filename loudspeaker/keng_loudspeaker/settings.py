@@ -70,6 +70,13 @@ class LoudspeakerSettings(ServiceSettings):
         "(/sys/bus/i2c/devices/1-0040/hwmon/hwmon*/curr1_input; * stands for anything): an amplifier that draws no "
         "more while sound is sent to it than at rest is told; empty for none",
     )
+    test_at: str = Field(
+        "",
+        pattern=r"^(([01]\d|2[0-3]):[0-5]\d)?$",
+        examples=["02:30"],
+        description="local time of a soft test in the night, 30 dB below a siren, for the microphone or the current "
+        "sensor, if nothing was played and checked for most of a day; empty for none",
+    )
     button: str = Field(
         "",
         description="input device whose key, held, starts the emergency set without any network, and ends it: a GPIO "

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from keng_contracts.playback import What
+from keng_contracts.commands import Priority
+from keng_contracts.playback import PlaybackEvent, What
+from keng_loudspeaker.proving import self_test
 from keng_loudspeaker.proving.loopback import STEP_S, compare
 from tests.loudspeaker.conftest import NODE, SHORT, RunningNode, connected, play
 from tests.support.broker import RunningBroker
@@ -94,3 +98,39 @@ async def test_each_item_is_told_as_heard_or_not_and_what_is_not_is_a_problem(
             )
     finally:
         node.stop()
+
+
+async def test_a_loudspeaker_that_had_nothing_to_say_tests_itself_softly_at_its_hour(outside: RunningBroker) -> None:
+    hour = f"{datetime.now(ZoneInfo('Asia/Ho_Chi_Minh')):%H:%M}"
+    node = RunningNode(outside, more=f'microphone = "keng_{NODE}.monitor"\ntest_at = "{hour}"\n')
+    try:
+        async with connected(outside) as village:
+
+            def heard() -> PlaybackEvent | None:
+                tests = [e for e in village.events if e.play.startswith(self_test.NAME)]
+                return next((e for e in tests if e.what is What.HEARD), None)
+
+            said = await until(heard, within=60, what="the test is heard")
+            assert said is not None and said.command == "self-test" and said.match is not None and said.match > 0.5
+            [finished] = [e for e in village.events if e.play == said.play and e.what is What.FINISHED]
+            assert finished.level_dbfs is not None and -50 < finished.level_dbfs < -30
+            assert finished.priority is Priority.RELAY
+    finally:
+        node.stop()
+
+
+@pytest.mark.parametrize(
+    ("at", "checked_s", "name"),
+    [
+        ("01:59", None, ""),
+        ("02:30", None, "thu-loa-20251117"),
+        ("02:59", 21 * 3600.0, "thu-loa-20251117"),
+        ("02:30", 3600.0, ""),  # it was heard an hour ago
+        ("03:00", None, ""),  # too late for this night
+    ],
+)
+def test_a_self_test_is_due_for_half_an_hour_if_nothing_was_checked_of_late(
+    at: str, checked_s: float | None, name: str
+) -> None:
+    hour, minute = map(int, at.split(":"))
+    assert self_test.due("02:30", datetime(2025, 11, 17, hour, minute), checked_s) == name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from functools import partial
 from pathlib import Path
@@ -49,12 +50,17 @@ class Condition:
         self._loopback = Loopback(microphone, stage) if microphone else None
         self._amplifier = Amplifier(amplifier, stage) if amplifier else None
         self._unheard = self._undriven = False
+        self._checked_s: float | None = None
         self._checks: set[asyncio.Task[None]] = set()
         jobs.finished = self._finished
 
     def watches(self) -> list[Coroutine[Any, Any, None]]:
         """All that goes on until cancelled."""
         return [self._machine(), *(each.run() for each in (self._loopback, self._amplifier) if each is not None)]
+
+    def checked_s(self) -> float | None:
+        """How long ago it was checked whether something came out, in seconds; None if it never was in this run."""
+        return None if self._checked_s is None else time.monotonic() - self._checked_s
 
     async def _machine(self) -> None:
         try:
@@ -76,6 +82,7 @@ class Condition:
 
     def _finished(self, order: Order, item: int, hearing: Hearing) -> None:
         if self._amplifier is not None and (draw := self._amplifier.draw(hearing)) is not None:
+            self._checked_s = time.monotonic()
             self._undriven = not draw.works
             if not draw.works:
                 self._evidence.undriven(order, item, draw)
@@ -85,5 +92,6 @@ class Condition:
             task.add_done_callback(self._checks.discard)
 
     def _outside(self, order: Order, item: int, match: Match) -> None:
+        self._checked_s = time.monotonic()
         self._evidence.outside(order, item, match)
         self._unheard = not match.heard
