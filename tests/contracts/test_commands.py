@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from keng_contracts.commands import Command, Stop
+from keng_contracts.commands import Command, Media, Stop
 from keng_contracts.judging import CLOCK_SKEW_S, MAX_VALIDITY_S, Audience, Refusal, judge
 from keng_contracts.telemetry import Clock
 
@@ -52,6 +52,28 @@ def verdict(given_: Command, **changes: Any) -> Refusal | None:
         "clock": Clock.SYNCED,
     }
     return judge(given_, **{**asked, **changes})
+
+
+@pytest.mark.parametrize(
+    ("url", "fits"),
+    [
+        ("https://a.b", True),
+        ("https://ab", False),
+        ("https://" + "a" * 500, True),
+        ("https://" + "a" * 501, False),
+        ("http://a.b", False),
+        ("ftp://a.b", False),
+        ("https://a.b/ c", False),
+        ("https://a.b\n", False),
+    ],
+)
+def test_the_address_of_a_sound_file(url: str, fits: bool) -> None:
+    try:
+        Media(url=url, sha256="0" * 64, size=1)
+    except ValidationError:
+        assert not fits
+    else:
+        assert fits
 
 
 @pytest.mark.parametrize("audience", ["speaker/loa-phuoc-yen", "zone/toan-xa", "zone/ven-song", "commune"])

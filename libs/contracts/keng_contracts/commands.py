@@ -14,6 +14,9 @@ from pydantic import Field
 from keng_contracts.judging import Strict
 from keng_contracts.names import Person, Slug
 
+#: Longest address. In the pattern, as {3,500}, it would make each field an automaton of a megabyte.
+_URL = 508
+
 
 class Priority(StrEnum):
     """What gives way to what, highest first."""
@@ -53,7 +56,7 @@ class Media(_Item):
     """A sound file of any kind that the player knows: fetched over HTTPS, and played only if it is what was signed."""
 
     kind: Literal["media"] = "media"
-    url: str = Field(pattern=r"^https://[^\s\"'<>\\]{3,500}$")
+    url: str = Field(pattern=r"^https://[^\s\"'<>\\]{3,}$", max_length=_URL)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size: int = Field(ge=1, le=1 << 29, description="of the file, in bytes")
 
@@ -63,7 +66,7 @@ class Relay(_Item):
     Nobody can sign what a stream will say: the signature vouches for its address alone."""
 
     kind: Literal["relay"] = "relay"
-    url: str = Field(pattern=r"^https?://[^\s\"'<>\\]{3,500}$")
+    url: str = Field(pattern=r"^https?://[^\s\"'<>\\]{3,}$", max_length=_URL)
     until: float = Field(description="when it ends, s since 1970 UTC; four hours after its beginning at the latest")
     silent_after_s: float = Field(10.0, ge=3, le=120, description="silence at the output that counts as failure")
     fallback: Annotated[Speech | Media, Field(discriminator="kind")] | None = None
