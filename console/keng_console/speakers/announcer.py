@@ -148,8 +148,8 @@ class Announcer:
                     node, event = await said.get()
             except TimeoutError:
                 now_s = loop.time()
-                quiet = not any(o.stands is Stands.SOUNDING for o in waits) and now_s - news_s > wait_s
-                if quiet or now_s - began_s > MOST_S:
+                sounds = any(o.stands is Stands.SOUNDING and self._plays(o.speaker) == play.play for o in waits)
+                if (not sounds and now_s - news_s > wait_s) or now_s - began_s > MOST_S:
                     return
                 continue
             if event.play == play.play:
@@ -201,6 +201,11 @@ class Announcer:
     def _is_online(self, speaker: str) -> bool:
         heard = self._live.speakers.get(speaker)
         return heard is not None and heard.said.state == "online"
+
+    def _plays(self, speaker: str) -> str:
+        """What a loudspeaker says that it plays."""
+        heard = self._live.speakers.get(speaker)
+        return heard.said.playing if heard is not None else ""
 
     @contextlib.contextmanager
     def _watch(self) -> Iterator[asyncio.Queue[_Said]]:

@@ -110,9 +110,9 @@ class Programmer:
             raise Problem(what, where="operational database", todo="mend that, then try again") from None
         before, self._shelf = in_force(self._shelf), shelf
         self._made_ms, self._made_of = made_ms, registry.version
-        if (plan := in_force(shelf)) is not None and plan != before:
-            self._sent = True
-            self._send(_made(plan, registry, made_ms))
+        if in_force(shelf) != before:
+            self._sent = False
+            await self._look()
 
     # -- what the loudspeakers have -----------------------------------------------------------------------------
 
