@@ -23,6 +23,29 @@ CLOCK_MS = 1000.0
 MANY_WAITING = 5000
 
 
+_NO_DEVICE = "no sound device"
+_HOT = f"hot: {HOT_C:g} °C or more"
+_UNDERVOLTAGE_WAS = "undervoltage now or since the start: power supply or cable"
+_DISK = f"less than {LITTLE_ROOM_MB} MB free on the disk"
+_CLOCK = f"the clock may be off by {CLOCK_MS / 1000:g} s or more"
+_UNHEARD = "the microphone did not hear what was played last: amplifier, cable, loudspeaker or microphone"
+_UNDRIVEN = "the amplifier drew no more than at rest while sound was sent to it: its power, the amplifier, cable"
+_PROGRAMME = "the programme waits: nobody keeps the clock"
+_EVIDENCE = f"{MANY_WAITING} or more events wait for the console's receipt"
+#: The same for the person at the machine.
+VIETNAMESE = {
+    _NO_DEVICE: "không có thiết bị âm thanh",
+    _HOT: f"nóng: từ {HOT_C:g} °C trở lên",
+    _UNDERVOLTAGE_WAS: "điện áp thấp, bây giờ hoặc từ khi khởi động: xem nguồn điện và dây",
+    _DISK: f"đĩa còn trống dưới {LITTLE_ROOM_MB} MB",
+    _CLOCK: f"đồng hồ có thể sai từ {CLOCK_MS / 1000:g} giây trở lên",
+    _UNHEARD: "micrô không nghe thấy bài vừa phát: xem tăng âm, dây, loa hoặc micrô",
+    _UNDRIVEN: "tăng âm không ăn thêm điện khi có âm thanh: xem nguồn của nó, tăng âm, dây nối",
+    _PROGRAMME: "chương trình phải chờ: không ai giữ đồng hồ",
+    _EVIDENCE: f"từ {MANY_WAITING} sự kiện trở lên chờ bàn điều khiển xác nhận",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Health:
     """``clock_error_ms`` is by how much the clock may be wrong, as NTP's daemon has told the kernel."""
@@ -55,28 +78,18 @@ def problems(
     health: Health, *, device: str, waiting: int, programme_waits: bool, unheard: bool, undriven: bool = False
 ) -> list[str]:
     """What a person should look at, in words, the same as long as it is the same."""
-    found = []
-    if not device:
-        found.append("no sound device")
-    if health.temperature_c is not None and health.temperature_c >= HOT_C:
-        found.append(f"hot: {HOT_C:g} °C or more")
-    if health.undervoltage:
-        found.append("undervoltage now or since the start: power supply or cable")
-    if health.disk_free_mb is not None and health.disk_free_mb < LITTLE_ROOM_MB:
-        found.append(f"less than {LITTLE_ROOM_MB} MB free on the disk")
-    if health.clock_error_ms is not None and abs(health.clock_error_ms) >= CLOCK_MS:
-        found.append(f"the clock may be off by {CLOCK_MS / 1000:g} s or more")
-    if unheard:
-        found.append("the microphone did not hear what was played last: amplifier, cable, loudspeaker or microphone")
-    if undriven:
-        found.append(
-            "the amplifier drew no more than at rest while sound was sent to it: its power, the amplifier, cable"
-        )
-    if programme_waits:
-        found.append("the programme waits: nobody keeps the clock")
-    if waiting >= MANY_WAITING:
-        found.append(f"{MANY_WAITING} or more events wait for the console's receipt")
-    return found
+    told = {
+        _NO_DEVICE: not device,
+        _HOT: health.temperature_c is not None and health.temperature_c >= HOT_C,
+        _UNDERVOLTAGE_WAS: health.undervoltage,
+        _DISK: health.disk_free_mb is not None and health.disk_free_mb < LITTLE_ROOM_MB,
+        _CLOCK: health.clock_error_ms is not None and abs(health.clock_error_ms) >= CLOCK_MS,
+        _UNHEARD: unheard,
+        _UNDRIVEN: undriven,
+        _PROGRAMME: programme_waits,
+        _EVIDENCE: waiting >= MANY_WAITING,
+    }
+    return [words for words, holds in told.items() if holds]
 
 
 def _temperature() -> float | None:

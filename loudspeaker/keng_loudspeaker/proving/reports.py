@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import time
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -277,7 +278,12 @@ class StatusBoard:
 
     async def _write(self) -> None:
         known = self._now.model_dump(mode="json", exclude={"at_ms", *_RESTLESS})
-        known |= {"clock": self._clock.state(), "connected": self._link.connected, "zones": self._zones}
+        known |= {
+            "clock": self._clock.state(),
+            "connected": self._link.connected,
+            "zones": self._zones,
+            "pid": os.getpid(),
+        }
         if (text := json.dumps(known)) == self._written:
             return
         self._written = text
