@@ -16,6 +16,7 @@ _BENCHES = {
     "speaker": ("keng.bench.speaker:command", "One loudspeaker: command → first sample, memory, time until ready."),
     "speaker-sync": ("keng.bench.speaker_sync:command", "How far apart loudspeakers start, in recorded sound."),
     "speaker-voice": ("keng.bench.speaker_voice:command", "A live voice from mouth to ear, in recorded sound."),
+    "speaker-fleet": ("keng.bench.speaker_fleet:command", "Hundreds of loudspeakers on one broker: one zone command."),
     "ingest-kills": ("keng.bench.ingest_kills:command", "kill -9 at random moments under load: lost and doubled."),
     "ingest": ("keng.bench.ingest:command", "Messages/s and readings/s into each store, lost and doubled."),
 }

@@ -32,7 +32,7 @@ import click
 from keng.bench.figures import percentiles
 from keng.demo.children import Children
 from keng.demo.plan import Plan
-from keng_contracts.commands import Command, Play, Priority, Siren
+from keng_contracts.commands import Command, Play, Priority, Siren, Stop
 from keng_contracts.errors import Problem
 from keng_contracts.playback import PlaybackEvent, What
 from keng_contracts.receipts import Receipt
@@ -47,7 +47,7 @@ from keng_runtime.settings import BrokerSettings
 OFFSET_MS, DRIFT_PPM = 3.0, 2.0
 #: A command comes so long before its moment.
 AHEAD_MS = 2000
-BLAST_S = 0.4
+SIREN = Siren(pattern="do", blasts=1, blast_s=0.4, gap_s=0)
 PATIENCE_S = 12.0
 #: A sample above this is sound; a pause of so many samples is one.
 FLOOR, PAUSE = 400, RATE // 3
@@ -216,9 +216,13 @@ async def run(folder: Path, nodes: int, starts: int, clocks: list[tuple[float, f
 
 async def order(link: Link, key: Any, commune: str, name: str, start_ms: int | None = None) -> int:
     """Order a short siren everywhere; returns when the command was handed to the broker (ms since 1970 UTC)."""
+    play = Play(play=name, priority=Priority.EMERGENCY, items=[SIREN], start_ms=start_ms)
+    return await send(link, key, commune, play)
+
+
+async def send(link: Link, key: Any, commune: str, action: Play | Stop) -> int:
+    """Send a signed command to all; returns when it was handed to the broker (ms since 1970 UTC)."""
     at_ms = now_ms()
-    siren = Siren(pattern="do", blasts=1, blast_s=BLAST_S, gap_s=0)
-    play = Play(play=name, priority=Priority.EMERGENCY, items=[siren], start_ms=start_ms)
     command = Command(
         iss=key.issuer,
         commune=commune,
@@ -228,7 +232,7 @@ async def order(link: Link, key: Any, commune: str, name: str, start_ms: int | N
         iat=at_ms / 1000,
         nbf=at_ms / 1000,
         exp=at_ms / 1000 + 60,
-        action=play,
+        action=action,
     )
     topic = Topic(commune, Kind.ZONE, "toan-xa", Channel.COMMAND)
     await link.publish(str(topic), key.sign(command.model_dump_json().encode()))
