@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
+import os
 import time
 import wave
 from array import array
@@ -20,7 +21,7 @@ from keng_contracts.playback import What
 from keng_contracts.telemetry import Clock
 from keng_loudspeaker.playing import silence, together
 from keng_loudspeaker.playing.performance import Maker, Manner, Performance, Place
-from keng_loudspeaker.playing.player import Device
+from keng_loudspeaker.playing.player import Device, PlayerFailed
 from keng_loudspeaker.playing.stage import Stage
 from keng_loudspeaker.proving.meter import RATE, dbfs
 from keng_loudspeaker.sounding.cache import Cache
@@ -202,6 +203,26 @@ async def test_it_begins_at_its_moment(playing: Running, folder: Path, ahead_s: 
     assert told.steps[0][1] == "" and heard is not None and heard.first_s is not None
     assert heard.first_s > late_s - 0.06, "a sink's period at most before it"
     assert math.isclose(heard.sounded_s, 0.3, abs_tol=0.03)
+
+
+async def test_a_live_voice_is_heard_as_it_comes(playing: Running, folder: Path) -> None:
+    pipe, frame = folder / "voice.pcm", array("h", ([8000] * 16 + [-8000] * 16) * 10).tobytes()
+    os.mkfifo(pipe)
+    async with playing() as (_, device):
+        player = await device.players.take()
+        with device.ears.meter.hearing(time.monotonic()) as heard:
+            await player.hear_live(pipe, 16_000, gain_db=0.0, volume=None)
+            end = await asyncio.to_thread(os.open, pipe, os.O_WRONLY)
+            for _ in range(50):
+                os.write(end, frame)
+                await asyncio.sleep(0.02)
+            os.close(end)
+            await device.ears.caught_up(time.monotonic() + 0.3)
+        player.silence()
+        with pytest.raises(PlayerFailed):
+            await player.alive_still()
+        await player.close()
+    assert 0.8 < heard.sounded_s < 1.2 and heard.level_dbfs is not None and heard.level_dbfs > -20
 
 
 async def test_what_cannot_be_played_fails_with_its_reason_and_the_next_item_still_sounds(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import os
 import sys
 from array import array
 from collections.abc import AsyncIterator, Callable
@@ -18,7 +19,7 @@ from pathlib import Path
 from keng_loudspeaker.playing.filters import CEILING, Shape
 from keng_loudspeaker.playing.player import Device, PlayerFailed
 from keng_loudspeaker.playing.sound import RATE
-from keng_loudspeaker.playing.wav import Recording, Unreadable, WavReader
+from keng_loudspeaker.playing.wav import Recording, Unreadable, WavReader, sixteen_bit, spread
 from keng_loudspeaker.proving.meter import BLOCK, Ears, Meter
 
 FILE = "file"
@@ -62,6 +63,10 @@ class Output:
         if silent > 0 and (self._player is None or not self._player.sounds):
             self._meter.take(bytes(2 * BLOCK * silent), now_s - silent * BLOCK_S)
 
+    def take_now(self, data: bytes) -> None:
+        """What has come this moment and sounds after all before it."""
+        self.take(data, max(self._meter.until_s, _now_s() - BLOCK_S))
+
     def take(self, data: bytes, due_s: float) -> None:
         self._meter.take(data, due_s)
         if self._recording is not None:
@@ -94,6 +99,7 @@ class FilePlayer:
         self._output = output
         self._volume = volume
         self._reader: WavReader | None = None
+        self._pipe: _Pipe | None = None
         self._shape = Shape()
         self._from_s = 0.0
         self._begun_s: float | None = None
@@ -118,7 +124,15 @@ class FilePlayer:
         return ""
 
     async def hear_live(self, pipe: Path, rate: int, *, gain_db: float, volume: int | None) -> None:
-        raise PlayerFailed("player-error: the file player has no live voice")
+        if self._silenced:
+            raise PlayerFailed("player-died")
+        self._leave()
+        self._shape = Shape(gain_db=gain_db, volume=volume)
+        self._output.begin(self)
+        try:
+            self._pipe = _Pipe(pipe, rate, lambda block: self._output.take_now(_little_endian(self._shaped(block))))
+        except OSError as error:
+            raise PlayerFailed(f"player-error: {error.strerror}") from None
 
     async def ended(self, within_s: float) -> bool:
         await self.alive_still()
@@ -181,6 +195,9 @@ class FilePlayer:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
+        if self._pipe is not None:
+            self._pipe.close()
+            self._pipe = None
 
     def _shaped(self, block: array[int]) -> array[int]:
         """Gain with its limiter, fades in steps of a block, and volume (mpv's: the cube of its share)."""
@@ -192,6 +209,37 @@ class FilePlayer:
         factor *= shape.faded(self._from_s + (self._done + 0.5) * BLOCK_S)
         factor *= ((self._volume if shape.volume is None else shape.volume) / 100) ** 3
         return block if factor == 1.0 else array("h", [int(sample * factor) for sample in block])
+
+
+class _Pipe:
+    """Raw sound (16 bit, mono) as it is written to a named pipe, in blocks; raises OSError."""
+
+    def __init__(self, path: Path, rate: int, take: Callable[[array[int]], None]) -> None:
+        self._take = take
+        self._count = rate * BLOCK // RATE
+        self._rest = b""
+        self._loop = asyncio.get_running_loop()
+        self._end = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        self._loop.add_reader(self._end, self._read)
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._end, 1 << 16)
+        except BlockingIOError:
+            return
+        if not data:  # whoever wrote has closed its end
+            self.close()
+        data, size = self._rest + data, 2 * self._count
+        whole = len(data) // size * size
+        self._rest = data[whole:]
+        for at in range(0, whole, size):
+            self._take(spread(sixteen_bit(data[at : at + size])))
+
+    def close(self) -> None:
+        if self._end >= 0:
+            self._loop.remove_reader(self._end)
+            os.close(self._end)
+            self._end = -1
 
 
 class FilePlayers:

@@ -61,17 +61,17 @@ class WavReader:
         except _BROKEN:
             data = b""
         self._left -= count
-        samples = _mono(_16_bit(data, self._width), self._channels)
+        samples = _mono(sixteen_bit(data, self._width), self._channels)
         if not samples:
             return None
         samples.extend([0] * (count - len(samples)))
-        return samples if count == BLOCK else array("h", _spread(count)(samples))
+        return spread(samples)
 
     def close(self) -> None:
         self._wave.close()
 
 
-def _16_bit(data: bytes, width: int) -> array[int]:
+def sixteen_bit(data: bytes, width: int = 2) -> array[int]:
     """Little-endian samples of ``width`` bytes, reduced or widened to two."""
     data = data[: len(data) // width * width]
     if width != 2:
@@ -95,8 +95,13 @@ def _mono(samples: array[int], channels: int) -> array[int]:
     return array("h", [sum(samples[i : i + channels]) // channels for i in range(0, whole, channels)])
 
 
+def spread(samples: array[int]) -> array[int]:
+    """A block of another rate as :data:`BLOCK` samples."""
+    return samples if len(samples) == BLOCK else array("h", _picker(len(samples))(samples))
+
+
 @functools.lru_cache(maxsize=32)
-def _spread(count: int) -> Callable[[array[int]], tuple[Any, ...]]:
+def _picker(count: int) -> Callable[[array[int]], tuple[Any, ...]]:
     return itemgetter(*(i * count // BLOCK for i in range(BLOCK)))
 
 
