@@ -15,9 +15,8 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from keng_contracts.commands import Play, Priority
+from keng_contracts.quiet import ANY_HOUR, in_quiet
 
-#: These sound at any hour.
-ANY_HOUR = frozenset({Priority.EMERGENCY, Priority.URGENT})
 _HANOI = "Asia/Ho_Chi_Minh"
 
 
@@ -34,8 +33,7 @@ class Hours:
         return datetime.fromtimestamp(at_s, UTC).astimezone(_zone(self.zone)).time()
 
     def is_quiet(self, at_s: float) -> bool:
-        now, (start, end) = self.local(at_s), self.quiet
-        return start <= now < end if start <= end else now >= start or now < end
+        return in_quiet(self.local(at_s), self.quiet)
 
     def may_sound(self, play: Play, at_s: float) -> bool:
         """Whether a job may begin at this time."""

@@ -15,7 +15,7 @@ from keng_contracts.alert_commands import (
 from keng_contracts.alerts import Delivery, Hazard, Stage
 from keng_contracts.commands import Play, Priority, Siren, Speech, Stop
 from keng_contracts.playback import What
-from tests.support.watching import ALERT, DRILL, OneGauge, commune
+from tests.support.watching import ALERT, DRILL, NOON, OneGauge, commune
 
 AN = "Nguyễn Văn An"
 HIGH = (4.55, 4.56, 4.57)
@@ -237,6 +237,16 @@ def test_a_drill_of_nothing_is_refused() -> None:
     for action in (AlertDrill(by=AN, level=4), AlertDrill(by=AN, level=3, zones=["dong"]), AlertDrill(by=AN, level=1)):
         assert not gauge.order(action).ok
     assert gauge.sent == []
+
+
+def test_a_drill_in_the_night_needs_a_second_person() -> None:
+    gauge = OneGauge(now_ms=NOON + 11 * 3_600_000)  # eleven in the evening
+    for nobody in (None, AN, f" {AN.upper()} "):
+        assert not gauge.order(AlertDrill(by=AN, level=3, night=nobody)).ok
+    assert gauge.sent == []
+    assert gauge.order(AlertDrill(by=AN, level=3, night="Trần Thị Lan")).ok
+    (play,) = [action for _, action in gauge.sent if isinstance(action, Play)]
+    assert play.night == "Trần Thị Lan"
 
 
 @pytest.mark.parametrize(

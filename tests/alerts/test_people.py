@@ -318,7 +318,7 @@ async def test_a_zone_command_that_was_lost_is_mended_by_orders_to_each_loudspea
 
 async def test_a_drill_is_ordered_told_and_ended_apart_from_what_is(broker: RunningBroker, service: Service) -> None:
     async with Ear.of(broker) as ear:
-        await service.typed("drill", GAUGE, "--level", "3")
+        await service.typed("drill", GAUGE, "--level", "3", "--night", "Trần Thị Lan")
         await until(lambda: ear.plays and ear.now, what="the drill sounds")
     assert ear.plays == ["phu-oc-level-drill-1-3"]
     assert {(d.id, d.exercise, d.drill_of) for d in ear.told} == {("phu-oc-level-drill", True, GAUGE)}

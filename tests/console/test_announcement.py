@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from keng_console.speakers.announcement import MOST_SPOKEN, Announce, Manner, name, pieces, play_of
-from keng_console.speakers.hours import require_hour
 from keng_contracts.commands import Play, Priority, Speech
 from keng_contracts.errors import Problem
+from keng_contracts.quiet import require_hour
 from tests.support.registry import sample
 
 HANOI = timezone(timedelta(hours=7))

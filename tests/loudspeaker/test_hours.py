@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keng_contracts.commands import Play, Priority, Speech
-from keng_loudspeaker.hours import ANY_HOUR, Hours, volumes
+from keng_contracts.quiet import ANY_HOUR
+from keng_loudspeaker.hours import Hours, volumes
 
 
 def at(hour: int, minute: int = 0) -> float:

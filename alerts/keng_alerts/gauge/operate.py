@@ -24,6 +24,7 @@ from keng_contracts.alert_commands import (
 )
 from keng_contracts.alerts import Silence
 from keng_contracts.errors import Problem
+from keng_contracts.quiet import require_hour
 
 #: A silence that nobody ends must not outlast the flood that it was meant for.
 MAX_SILENCE_MS = 7 * 86_400_000
@@ -139,6 +140,7 @@ def _drill(scene: Scene, response: Response, action: AlertDrill) -> tuple[Next, 
     episode = response.episode + 1
     begun = Response(episode=episode, drill_level=level, life=life.raised(Life(), scene.now_ms))
     note = scene.note("drill", action.by, level=level, zones=list(zones))
-    play = plays.drill(scene, episode, level)
+    play = plays.drill(scene, episode, level, action.night)
+    require_hour(play, action.by, gauge.registry, scene.now_ms)
     result = ended.then(Next(begun, notes=(note,))).then(decide.order(scene, begun, play, zones, action.by))
     return result, f"drill of level {level} in {', '.join(zones)}"

@@ -39,8 +39,8 @@ def siren(scene: Scene, episode: int, level: int, pattern: SirenPattern | None, 
     )
 
 
-def drill(scene: Scene, episode: int, level: int) -> Play:
-    """The drill of a level, with its threshold in place of the water's level."""
+def drill(scene: Scene, episode: int, level: int, night: str | None = None) -> Play:
+    """The drill of a level, with its threshold in place of the water's level. ``night`` agreed that it sounds there."""
     registry = scene.gauge.registry
     opening = [Speech(lang=lang, text=texts.drill_opening(registry, lang)) for lang in registry.commune.languages]
     value = scene.gauge.thresholds(scene.now_ms)[level]
@@ -51,6 +51,7 @@ def drill(scene: Scene, episode: int, level: int) -> Play:
         rank=level,
         items=items,
         exercise=True,
+        night=night,
         cause=_cause(scene, episode, level, Evidence(scene.now_ms, scene.now_ms, scene.now_ms)),
     )
 

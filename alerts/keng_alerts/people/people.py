@@ -153,17 +153,20 @@ def correct(alert: str, text: str, by: str, settings_file: Path | None) -> None:
 @click.argument("alert")
 @click.option("--level", type=click.IntRange(1, 4), required=True, help="Level to exercise.")
 @click.option("--zone", "zones", multiple=True, help="Where; without it the zones of that level.")
+@click.option("--night", default=None, help="Who agreed, beside you, that it may sound in quiet hours.")
 @_by
 @settings_option
-def drill(alert: str, level: int, zones: tuple[str, ...], by: str, settings_file: Path | None) -> None:
-    """Exercise a level of ALERT's gauge, marked as a drill from end to end.
+def drill(
+    alert: str, level: int, zones: tuple[str, ...], night: str | None, by: str, settings_file: Path | None
+) -> None:
+    """Exercise a level of ALERT's gauge, marked as a drill from end to end. In quiet hours a second person must agree.
 
     \b
     Examples:
       keng alerts drill phu-oc-level --level 3 --zone ven-song --settings /etc/keng/alerts.toml
       keng alerts stop phu-oc-level-drill --settings /etc/keng/alerts.toml
     """
-    _order(settings_file, alert, "drill", by, level=level, zones=list(zones))
+    _order(settings_file, alert, "drill", by, level=level, zones=list(zones), night=night)
 
 
 @click.command()

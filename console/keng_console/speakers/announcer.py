@@ -17,13 +17,13 @@ from keng_console.cap.bulletins import Bulletins
 from keng_console.live import Live
 from keng_console.speakers import history
 from keng_console.speakers.announcement import Announce, Silence, name, play_of
-from keng_console.speakers.hours import require_hour
 from keng_console.speakers.orders import audiences, reached
 from keng_console.speakers.outcome import Outcome, Stands, outcome
 from keng_console.speakers.sender import Along, Sent, Speakers
 from keng_contracts.commands import Media, Play, Prepare, Priority, Recorded, Stop
 from keng_contracts.errors import Problem
 from keng_contracts.playback import PlaybackEvent, What
+from keng_contracts.quiet import require_hour
 from keng_contracts.registry import Registry, Speaker
 from keng_runtime.clock import now_ms
 from keng_runtime.settings import explain

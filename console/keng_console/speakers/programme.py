@@ -14,11 +14,11 @@ from zoneinfo import ZoneInfo
 from dateutil.rrule import rrulestr
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from keng_console.speakers.hours import quiet
 from keng_contracts.commands import Recorded
 from keng_contracts.errors import Problem
 from keng_contracts.names import Slug
 from keng_contracts.programme import SPAN_MS, Entry, Occurrence, Programme, name
+from keng_contracts.quiet import in_quiet
 from keng_contracts.registry import Registry
 
 #: What is the planner's alone.
@@ -96,7 +96,7 @@ def times(entry: PlannedEntry, registry: Registry, made_ms: int) -> list[Occurre
         raise Problem(f"comes more than {MOST} times in seven days", where=where, todo="mend its rule")
     found = []
     for at in local:
-        if entry.night is None and quiet(at.time(), registry):
+        if entry.night is None and in_quiet(at.time(), registry.quiet_hours):
             first, last = registry.quiet_hours
             raise Problem(
                 f"sounds at {at:%H:%M on %d.%m.}, in quiet hours ({first:%H:%M} to {last:%H:%M})",

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 
 from keng_console.live import Live as Known
 from keng_console.speakers.doors import Doors
-from keng_console.speakers.hours import require_hour
 from keng_console.speakers.orders import audiences, reached
 from keng_console.speakers.sender import Speakers
 from keng_contracts.commands import Live, Play, Priority
 from keng_contracts.errors import Problem
 from keng_contracts.playback import PlaybackEvent, What
+from keng_contracts.quiet import require_hour
 from keng_contracts.topics import Kind, Topic
 from keng_runtime.clock import now_ms
 from keng_runtime.live_voice import FRAME_BYTES, FRAME_S, Speaking

@@ -69,6 +69,7 @@ class AlertDrill(Strict):
     by: Person
     level: int = Field(ge=1, le=4)
     zones: list[Slug] = Field([], max_length=50, description="where; none named: the zones of that level")
+    night: Person | None = Field(None, description="who confirmed a second time that it may sound in quiet hours")
 
 
 AlertAction = Annotated[
