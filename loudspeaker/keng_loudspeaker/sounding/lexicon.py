@@ -8,6 +8,7 @@ SPELLINGS = {
     "ð": "đ",
     "º": "°",
     "˚": "°",
+    "⁰": "°",
     "´": "'",
     "′": "'",
     "’": "'",
@@ -91,10 +92,13 @@ UNITS = {
     "k": "nghìn",
     "K": "nghìn",
     "tr": "triệu",
+    "h": "giờ",
+    "ph": "phút",
     "'": "phút",
     "%": "phần trăm",
     "‰": "phần nghìn",
     "°C": "độ xê",
+    "oC": "độ xê",
     "°": "độ",
 }
 #: In a text of capital letters units are written so too.
@@ -102,6 +106,8 @@ UNITS |= {unit.upper(): UNITS[unit] for unit in ("mm", "cm", "m", "km", "km/h", 
 
 #: What is counted, and may stand before a slash: 80 người/ha, 2 lần/ngày.
 COUNTED = "tấn|tạ|yến|người|hộ|con|ca|lần|chuyến|suất|đồng|nghìn|triệu|tỷ|buổi|cây"
+#: For each of these it is "mỗi", for others "trên".
+EACH = "năm|tháng|tuần|ngày|vụ|buổi|lần|người|hộ|khẩu|em|cháu|học sinh|lượt|nhà"
 #: Of these a fraction is a part; 1/2 alone is a day.
 PARTS_OF = "số|dân số|diện tích|tổng|chiều|quân số|nhà|xã|thôn|hộ|quãng|đoạn|lúa|đàn|kế hoạch|lượng|sản lượng"
 #: Of these a fraction with a larger denominator counts: 8/10 thôn.
@@ -116,6 +122,8 @@ ABBREVIATIONS = {
     "UBND": "Ủy ban nhân dân",
     "HĐND": "Hội đồng nhân dân",
     "TAND": "Tòa án nhân dân",
+    "ĐU": "Đảng ủy",
+    "PCT": "phó chủ tịch",
     "BCH": "Ban chỉ huy",
     "BCĐ": "Ban chỉ đạo",
     "BTC": "Ban tổ chức",
@@ -123,6 +131,7 @@ ABBREVIATIONS = {
     "BĐBP": "bộ đội biên phòng",
     "DQTV": "dân quân tự vệ",
     "LHPN": "liên hiệp phụ nữ",
+    "HPN": "hội phụ nữ",
     "CCB": "cựu chiến binh",
     "TNCS": "thanh niên cộng sản",
     "ĐVTN": "đoàn viên thanh niên",
@@ -148,6 +157,10 @@ ABBREVIATIONS = {
     "TĐC": "tái định cư",
     "GPMB": "giải phóng mặt bằng",
     "NVH": "nhà văn hóa",
+    "TBA": "trạm biến áp",
+    "NHCSXH": "Ngân hàng Chính sách xã hội",
+    "QTDND": "Quỹ tín dụng nhân dân",
+    "PGD": "phòng giao dịch",
     "CLB": "câu lạc bộ",
     "MN": "mầm non",
     "THPT": "trung học phổ thông",
@@ -189,6 +202,7 @@ ABBREVIATIONS = {
     "QSDĐ": "quyền sử dụng đất",
     "STT": "số thứ tự",
     "SĐT": "số điện thoại",
+    "LH": "liên hệ",
     "TP": "thành phố",
     "QL": "quốc lộ",
     "QR": "kiu a",
@@ -202,6 +216,7 @@ ISSUERS = {
     "UBND": "Ủy ban nhân dân",
     "HĐND": "Hội đồng nhân dân",
     "TW": "Trung ương",
+    "ĐU": "Đảng ủy",
     "BTTTT": "Bộ Thông tin và Truyền thông",
     "BKHCN": "Bộ Khoa học và Công nghệ",
     "BNNMT": "Bộ Nông nghiệp và Môi trường",
@@ -303,6 +318,9 @@ LETTERS = {
     **{"Ơ": "ơ", "P": "pê", "Q": "quy", "R": "rờ", "S": "ét", "T": "tê", "U": "u", "Ư": "ư", "V": "vê"},
     **{"W": "vê kép", "X": "ích", "Y": "i", "Z": "dét"},
 }
+
+#: Where the wind blows.
+DIRECTIONS = {"Đ": "Đông", "T": "Tây", "N": "Nam", "B": "Bắc"}
 
 _ONSET = "ngh|ng|nh|n|th|tr|t|ch|c|kh|k|ph|p|gh|gi|g|qu|b|d|đ|h|l|m|r|s|v|x"
 _NUCLEUS = "[aăâeêioôơuưy]{1,3}"

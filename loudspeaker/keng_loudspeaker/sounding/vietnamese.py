@@ -72,7 +72,7 @@ def _romans(m: re.Match[str]) -> str:
 
 def _one_after_the_other(m: re.Match[str]) -> str:
     """A telephone number: digit by digit, with a breath between its groups."""
-    digits = re.sub(r"(?<!\d)(0\d{3})(\d{3})(\d{3})(?!\d)", r"\1 \2 \3", m["digits"])
+    digits = re.sub(r"(?<!\d)(\d{3,4})(\d{3})(\d{3})(?!\d)", r"\1 \2 \3", m["digits"])
     return (m["before"] or "") + ", ".join(one_by_one(group) for group in re.findall(r"\d+", digits))
 
 
@@ -84,7 +84,7 @@ def _per(m: re.Match[str]) -> str:
     hours = re.fullmatch(r"(\d+)\s?(?:h|giờ)", per)
     if hours:
         return f"{m['n']} {what} trong {hours[1]} giờ"
-    if per in ("năm", "tháng", "tuần", "ngày", "người", "hộ"):
+    if re.fullmatch(lexicon.EACH, per):
         return f"{m['n']} {what} mỗi {per}"
     return f"{m['n']} {what} trên {UNITS.get(per, per)}"
 
@@ -125,8 +125,8 @@ def _address(m: re.Match[str]) -> str:
 
 def _capitals(m: re.Match[str]) -> str:
     """What can't be said as a word is said by its letters."""
-    small = m[0].lower()
-    return m[0] if re.fullmatch(lexicon.SYLLABLE, small) else " ".join(LETTERS[c] for c in m[0])
+    word = re.fullmatch(lexicon.SYLLABLE, m[0].lower()) or (len(m[0]) > 5 and re.search("[AEIOUY]", m[0]))
+    return m[0] if word else " ".join(LETTERS[c] for c in m[0])
 
 
 def _say(words: str) -> Words:
@@ -134,8 +134,8 @@ def _say(words: str) -> Words:
 
 
 _D, _M, _Y = r"(?P<day>\d{1,2})", r"(?P<month>\d{1,2})", r"(?P<year>\d{4})"
-_DATE_BEFORE = r"(?P<before>(?i:ngày|mùng|mồng) )?"
-_PART_OF_DAY = r"(?P<before>\b(?i:(?<!các )ngày|đêm|sáng|trưa|chiều|tối|hôm|rạng sáng) )"
+_DATE_BEFORE = r"(?P<before>(?i:ngày|mùng|mồng|đường|phố|cầu|thôn|công viên|quảng trường) )?"
+_PART_OF_DAY = r"(?P<before>\b(?i:(?<!các )ngày|đêm|sáng|trưa|chiều|tối|hôm|rạng sáng|lễ|dịp) )"
 _ALONE, _NO_MORE = r"(?<![\w/.,-])", r"(?![\w/-])"
 _NO_DAY = "".join(
     f"(?<!{before} )" for before in ("gày", "GÀY", "từ", "Từ", "đến", "sáng", "trưa", "hiều", "tối", "đêm", "hôm", "và")
@@ -143,7 +143,7 @@ _NO_DAY = "".join(
 _CLOCK = r"\d{1,2}(?:[hg]\d{0,2}|:\d{2})"
 _CALL = (
     r"(?P<before>(?:[Gg]ọi|SĐT|ĐT|[Ff]ax|[Ss]ố (?:máy|điện thoại)|[Đđ]ường dây nóng|[Hh]otline|[Tt]ổng đài|"
-    r"[Cc]ấp cứu|[Cc]ứu hỏa|[Cc]ảnh sát)(?: số)?:?\s)"
+    r"[Cc]ấp cứu|[Cc]ứu hỏa|[Cc]ảnh sát|CMND|CCCD|MST|STK|[Mm]ã số thuế|[Ss]ố tài khoản)(?: số)?:?\s)"
 )
 _CAPITAL = "A-ZĐÂÊÔƠƯĂÁÀẢÃẠÓÒỎÕỌÚÙỦŨỤÍÌỈĨỊÝ"
 _PERSON = "".join(f"(?<!{one} )" for one in ("ông", "Ông", "bà", "Bà", "anh", "Anh", "chị", "Chị", "em", "Em"))
@@ -163,11 +163,13 @@ _RULES: tuple[tuple[str, Words], ...] = (
         rf"(?:(?P<issuer>{_ISSUER})|QH(?P<assembly>\d{{1,2}}))(?![\w/])",
         _document,
     ),
+    (r"\bBS:?\s(?=\d\d-?[A-ZĐ])", _say("biển số ")),
     (r"(?<![\w/.,-])(?P<place>\d{2})-?(?P<series>[A-ZĐ]{1,2}\d?)[- ](?P<n>\d{3}\.\d{2})(?!\w)", _plate),
     (r"(?<![\w/.,-])(?P<place>\d{2})-?(?P<series>[A-ZĐ]{1,2}\d?)-(?P<n>\d{4,5})(?!\w)", _plate),
     (rf"{_CALL}(?P<digits>\(?\d(?:[\d.]*\d)?\)?(?:[ -]\d(?:[\d.]*\d)?)*(?:(?:, | hoặc | và )\d{{3,}})*)(?!\w)",
      _one_after_the_other),
-    (r"(?P<before>)(?<![\w.,])(?P<digits>\(?0\d{2,3}\)?[. -]\d{3,4}[. -]?\d{3,4})(?!\w)", _one_after_the_other),
+    (r"(?P<before>)(?<![\w.,])(?P<digits>\(?0\d{2,3}\)?[. -](?:\d[. -])?\d{3,4}[. -]?\d{3,4})(?!\w)",
+     _one_after_the_other),
     (r"(?P<before>)(?<![\w.,])(?P<digits>0\d{9})(?!\w)", _one_after_the_other),
     (r"(?P<before>)(?<![\w.,])(?P<digits>1[89]00[. ]\d{4,6})(?!\w)", _one_after_the_other),
     (r"(?<![\w.,])\+84[ .]?(?P<digits>\d{2,3}[ .]?\d{3}[ .]?\d{3,4})(?!\w)",
@@ -176,6 +178,7 @@ _RULES: tuple[tuple[str, Words], ...] = (
      _one_after_the_other),
     (r"(?P<before>(?<![Tt]ổng )\b[Ss]ố )(?P<digits>0\d)(?![\w,./-])", _one_after_the_other),
     # Levels and Roman numbers.
+    (r"(?<=[\dI])\s?-\s?(?=cấp \d|BĐ\s?[1-3I])", _say(" đến ")),
     (r"\b(?P<what>BĐ|(?i:báo động))\s?(?P<n>I{1,3})\b",
      lambda m: ("báo động " if m["what"] == "BĐ" else f"{m['what']} ") + roman(m["n"])),
     (r"\bBĐ\s?(?P<n>[1-3])\s?-\s?(?:BĐ)?\s?(?P<to>[1-3])(?![\w,.]\d|\w)",
@@ -200,6 +203,9 @@ _RULES: tuple[tuple[str, Words], ...] = (
     (r"\b(?i:k/g)\b", _say("kính gửi")),
     (rf"(?<!\w){_PERSON}(?:{_SHORT})\s?(?=[\d{_CAPITAL}])", lambda m: SHORTENED[m[0].strip()] + " "),
     (r"\bT[Pp] (?=\w)", _say("thành phố ")),
+    (r"\bCT(?= (?:UBND|HĐND|UBMTTQ|MTTQ)\b)", _say("chủ tịch")),
+    (r"(?P<before>\b(?i:hướng|gió) )(?P<to>[ĐTNB]{1,3})\b",
+     lambda m: m["before"] + " ".join(lexicon.DIRECTIONS[c] for c in m["to"])),
     (r"\bCA(?= (?:xã|phường|huyện|tỉnh|thành|TP|thị))", _say("công an")),
     (r"\bT(?P<n>[2-7])(?P<more>\s?(?:-|,|và|đến)\s?)CN\b", lambda m: f"T{m['n']}{m['more']}chủ nhật"),
     (r"\bT\.?(?P<month>1[0-2]|0?[1-9])/(?=\d{4}\b)", lambda m: f"tháng {m['month']}/"),
@@ -211,6 +217,7 @@ _RULES: tuple[tuple[str, Words], ...] = (
     # From … to …, for each …, parts of …
     (rf"(?<=\d)(?P<unit>\s?(?:{_UNIT}))\s?-\s?(?=\d)", lambda m: f"{m['unit']} đến "),
     (r"(?<=\d)\s?~\s?(?=\d)", _say("-")),
+    (rf"/(?P<who>{lexicon.EACH})/(?P<when>{lexicon.EACH})\b", lambda m: f" mỗi {m['who']} mỗi {m['when']}"),
     (rf"(?P<n>\d)\s?(?P<what>{_UNIT}|{lexicon.COUNTED})/(?P<per>\d+\s?(?:h|giờ)|[^\W\d_]+[23]?)(?![\w/])", _per),
     (rf"(?<![\w:,.])(?P<a>{_CLOCK})\s?-\s?(?={_CLOCK})", lambda m: f"{m['a']} đến "),
     (r"(?<![\w:,.])(?P<a>\d{1,2})\s?-\s?(?=\d{1,2}[hg](?!\w))", lambda m: f"{m['a']} đến "),
@@ -226,7 +233,10 @@ _RULES: tuple[tuple[str, Words], ...] = (
      lambda m: m["before"] + m["n"].replace("/", " trên ")),
     # Days, months, years.
     (rf"(?<![\w/.,])(?P<a>\d{{1,2}})\s?-\s?(?=\d{{1,2}}/\d{{1,2}}{_NO_MORE})", lambda m: f"{m['a']} đến "),
-    (r"(?<![\w/.,-])(?P<a>\d{1,2}/\d{1,2})\s?-\s?(?=(?i:ngày )?\d{1,2}/\d)", lambda m: f"{m['a']} đến "),
+    (r"(?<=\d[hg])/(?=\d{1,2}/\d)|(?<=\d[hg]\d\d)/(?=\d{1,2}/\d)", _say(" ")),
+    (r"(?P<before>\b(?i:đợt|lần|kỳ|số|khóa|tập|quý) )(?P<n>\d{1,3})/(?P<year>(?:19|20)\d\d)(?![\w/])",
+     lambda m: f"{m['before']}{m['n']}{_of_year(m['year'])}"),
+    (r"(?<![\w/.,-])(?P<a>\d{1,2}/\d{1,2}(?:/\d{4})?)\s?-\s?(?=(?i:ngày )?\d{1,2}/\d)", lambda m: f"{m['a']} đến "),
     (rf"{_ALONE}{_DATE_BEFORE}{_Y}-(?P<month>\d{{2}})-(?P<day>\d{{2}}){_NO_MORE}", _date),
     (rf"{_ALONE}{_DATE_BEFORE}{_D}(?P<sep>[/.-]){_M}(?P=sep){_Y}{_NO_MORE}", _date),
     (rf"{_ALONE}{_DATE_BEFORE}{_D}/{_M}/(?P<year>\d{{2}}){_NO_MORE}", _date),
@@ -236,6 +246,8 @@ _RULES: tuple[tuple[str, Words], ...] = (
     (r"(?<=[Qq]uý )(?P<q>\w+)/(?P<year>\d{4})", lambda m: m["q"] + _of_year(m["year"])),
     (r"(?P<before>\b(?i:thứ|tháng) )0?4(?![\w,.]\d|\w)", lambda m: f"{m['before']}tư"),
     (r"(?P<before>\b(?i:lần thứ|hạng|thứ) )1(?![\w,.]\d|\w)", lambda m: f"{m['before']}nhất"),
+    (r"(?<![\w/.,-])\d{1,3}(?:-\d{1,3}){2,}(?![\w/-])", lambda m: ", ".join(map(number, m[0].split("-")))),
+    (r"(?<=\d)/(?=\d)", _say(" trên ")),
     # Times of day, places, measures, whatever is a number still.
     (r"(?<![\w:,.])(?P<h>\d{1,2}):(?P<m>\d{2})(?::(?P<s>\d{2}))?(?![\w:])", _time),
     (r"(?<![\w:,.])(?P<h>\d{1,2})(?:\s?h|g)(?P<m>\d{2})?(?P<s>)(?![\w/])", _time),
@@ -258,7 +270,7 @@ _RULES: tuple[tuple[str, Words], ...] = (
     (r"\s?&\s?", _say(" và ")),
     (r"(?<=\w)'(?=\w)", _say("")),
     (r"\s+-+\s+|\s?[()\[\]{}\"“”„«»]+\s?", _say(", ")),  # espeak-ng takes [[…]] for phonemes
-    (rf"(?<![\w])[{''.join(LETTERS)}]{{2,5}}(?!\w)", _capitals),
+    (rf"(?<![\w])[{''.join(LETTERS)}]{{2,8}}(?!\w)", _capitals),
 )  # fmt: skip
 _STEPS = tuple((re.compile(pattern), words) for pattern, words in _RULES)
 
