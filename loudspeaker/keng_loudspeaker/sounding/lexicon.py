@@ -293,6 +293,7 @@ FOREIGN = {
     "app": "áp",
     "hotline": "đường dây nóng",
     "vitamin": "vi ta min",
+    "qui": "quy",  # the older spelling, which espeak-ng takes for no word of the language
 }
 
 #: In the address of a page or of a mailbox.
