@@ -16,8 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import Counter
-
 from keng_contracts.commands import Command, Live, Play, Prepare, Siren, Stop
 from keng_contracts.errors import Problem
 from keng_contracts.judging import Audience
@@ -47,6 +45,7 @@ from keng_loudspeaker.sounding.speech import Voice
 from keng_runtime import mqtt
 from keng_runtime.clock import new_boot_id, now_ms
 from keng_runtime.credentials import Credentials
+from keng_runtime.metrics import Metric
 from keng_runtime.mqtt import Link, Message, Will
 from keng_runtime.obeying import Refused
 from keng_runtime.registry import RegistryCopy
@@ -54,8 +53,8 @@ from keng_runtime.service import notify, until
 
 log = logging.getLogger(__name__)
 
-ACCEPTED = Counter("keng_loudspeaker_commands_accepted_total", "Commands obeyed", ["action"])
-REFUSED = Counter("keng_loudspeaker_commands_refused_total", "Commands not obeyed", ["reason"])
+ACCEPTED = Metric("Counter", "keng_loudspeaker_commands_accepted_total", "Commands obeyed", ["action"])
+REFUSED = Metric("Counter", "keng_loudspeaker_commands_refused_total", "Commands not obeyed", ["reason"])
 
 #: Commands wait at the broker for this long while the link is down.
 SESSION_EXPIRY_S = 300

@@ -19,18 +19,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from prometheus_client import Counter, Gauge
-
 from keng_contracts.playback import PlaybackEvent, What
 from keng_contracts.receipts import Receipt
 from keng_loudspeaker.obeying.memory import open_database
+from keng_runtime.metrics import Metric
 from keng_runtime.mqtt import Link, Refused
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-PENDING = Gauge("keng_loudspeaker_evidence_pending_events", "Playback events without receipt")
-DROPPED = Counter("keng_loudspeaker_evidence_dropped_total", "Playback events dropped because there was no room")
+PENDING = Metric("Gauge", "keng_loudspeaker_evidence_pending_events", "Playback events without receipt")
+DROPPED = Metric(
+    "Counter", "keng_loudspeaker_evidence_dropped_total", "Playback events dropped because there was no room"
+)
 
 #: Without a receipt events are sent again after this time, then after twice as long …
 AGAIN_MIN_S, AGAIN_MAX_S = 5.0, 120.0

@@ -11,8 +11,6 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from prometheus_client import Counter, Histogram
-
 from keng_contracts.commands import Command, Play, Prepare, Priority
 from keng_contracts.judging import Refusal
 from keng_contracts.playback import PlaybackEvent, What
@@ -26,14 +24,16 @@ from keng_loudspeaker.proving.loopback import Match
 from keng_loudspeaker.proving.meter import Hearing
 from keng_runtime.clock import clock_state, now_ms
 from keng_runtime.files import write_atomically
+from keng_runtime.metrics import Metric
 from keng_runtime.mqtt import Link
 from keng_runtime.obeying import Refused
 
 log = logging.getLogger(__name__)
 
 VERSION = version("keng-loudspeaker")
-STEPS = Counter("keng_loudspeaker_playback_steps_total", "Steps of playback", ["what"])
-START = Histogram(
+STEPS = Metric("Counter", "keng_loudspeaker_playback_steps_total", "Steps of playback", ["what"])
+START = Metric(
+    "Histogram",
     "keng_loudspeaker_start_seconds",
     "From a command's arrival to its first sample",
     buckets=(0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2, 5, 15),
