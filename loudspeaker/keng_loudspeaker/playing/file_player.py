@@ -119,8 +119,17 @@ class FilePlayer:
 
     async def play_at(self, source: Path, shape: Shape, due_s: Callable[[], float]) -> str:
         self._load(source, shape, 0.0)
-        await asyncio.sleep(max(0.0, due_s() - _now_s()))
-        self._begin()
+        begun = asyncio.Event()
+
+        def begin() -> None:  # by the timer itself: what others have to do at this moment comes after it
+            self._begin()
+            begun.set()
+
+        timer = asyncio.get_running_loop().call_at(due_s(), begin)
+        try:
+            await begun.wait()
+        finally:
+            timer.cancel()
         return ""
 
     async def hear_live(self, pipe: Path, rate: int, *, gain_db: float, volume: int | None) -> None:
@@ -183,13 +192,12 @@ class FilePlayer:
             raise PlayerFailed(f"player-error: the file player reads WAV only: {error}") from None
         self._shape, self._from_s, self._begun_s, self._ends_s = shape, from_s, None, math.inf
         self._done, self._limited = 0, math.inf
+        self._output.begin(self)
 
     def _begin(self) -> None:
-        if self._silenced or self._reader is None:
-            raise PlayerFailed("player-died")
-        self._output.begin(self)
-        self._begun_s = _now_s()
-        self._ends_s = self._begun_s + self._reader.seconds
+        if self._reader is not None:  # else it was silenced
+            self._begun_s = _now_s()
+            self._ends_s = self._begun_s + self._reader.seconds
 
     def _leave(self) -> None:
         if self._reader is not None:
