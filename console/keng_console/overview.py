@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from keng_console import nodes
-from keng_console.cap.judge import Bulletin, Verdict
+from keng_console.cap.judge import OPEN, Bulletin, Verdict
 from keng_console.live import CHART_ROWS, Live, Track, gauges, usable
 from keng_console.views import (
     AlarmView,
@@ -140,6 +140,7 @@ def _bulletins(live: Live, registry: Registry) -> list[BulletinView]:
             Verdict(row.verdict),
             [names.get(zone, zone) for zone in row.zones.split(",") if zone],
             row.detail,
+            Verdict(row.verdict) in OPEN and row.play != "",
         )
         for row in live.bulletins
     ]

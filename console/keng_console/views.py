@@ -233,7 +233,8 @@ class Headline:
 
 @dataclass(frozen=True, slots=True)
 class BulletinView:
-    """A CAP message of somebody whom the console knows; ``detail`` is the reason of the verdict."""
+    """A CAP message of somebody whom the console knows; ``detail`` is the reason of the verdict, ``decided`` whether a
+    person has let it be played."""
 
     received_ms: int
     sender: str
@@ -242,6 +243,7 @@ class BulletinView:
     verdict: Verdict
     zones: list[str]
     detail: str
+    decided: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ def test_what_can_not_be_meant_is_said(changes: dict[str, object], said: str) ->
 
 
 def test_words_are_composed_and_without_what_no_voice_can_say() -> None:
-    decomposed = "Ho\u0323p tho\u0302n\x00\n\u200blu\u0301c 19 gio\u031b\u0300"
+    decomposed = "Ho\u0323p tho\u0302n\x00\nlu\u200b\u0301c 19 gio\u031b\u0300"
     request = Announce(to=["toan-xa"], text=decomposed)
     assert request.text == "Họp thôn lúc 19 giờ"
     assert request.items == [Speech(text="Họp thôn lúc 19 giờ")]

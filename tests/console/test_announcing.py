@@ -247,6 +247,7 @@ async def test_a_recorded_bulletin_is_played_when_a_person_says_so_and_its_cance
             assert isinstance(play, Play) and (play.priority, play.rank) == (Priority.PRIORITY, 5)
             assert isinstance(play.items[0], Speech) and play.items[0].text.startswith("Bản tin của Ban Chỉ huy")
             assert {order.aud for order in one.commands} == {"zone/toan-xa", "zone/ven-song"}
+            assert "đã phát theo quyết định của người" in console.get("/")[2].decode()
             again = await keng(console, "announce", "--bulletin", number)
             assert again.returncode == 0 and one.commands[-1].action.play != play.play, "in the evening once more"  # type: ignore[union-attr]
             cancel = bulletin("t-3", now, msg_type=MsgType.CANCEL, references=(priority.reference,))

@@ -191,6 +191,11 @@ async def test_a_plan_is_refused_at_night_and_above_the_quota_unless_it_is_said_
             plan.write_text(PLAN)
             often = await keng(console, "programme", "publish", plan)
             assert often.returncode == 2 and "06:00 ban-tin: không được phát ngày này" in often.stderr
+            rare = PLAN.replace('"FREQ=DAILY"', '"FREQ=MONTHLY;BYDAY=1TU,3TU"')
+            plan.write_text(rare)
+            later = await keng(console, "programme", "publish", plan)
+            assert later.returncode == 2 and "TU " in later.stderr, "it need not be in this week"
+            plan.write_text(PLAN)
             assert "no programme yet" in (await keng(console, "programme", "show")).stdout and copy.current is None
             told = await keng(console, "programme", "publish", plan, "--override", "Tuần lễ phòng chống lụt bão")
             assert told.returncode == 0 and "Tuần lễ phòng chống lụt bão" in told.stdout

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from keng_console.cap import xml
-from keng_console.cap.judge import NO_END_MS, Bulletin, Received, Verdict, play_id, spoken
+from keng_console.cap.judge import NO_END_MS, OPEN, Bulletin, Received, Verdict, play_id, spoken
 from keng_console.cap.message import Message
-from keng_console.cap.records import Records
+from keng_console.cap.records import SHOWN, Records
 from keng_console.cap.signature import NotSigned, NotTrusted, Signer, verify
 from keng_contracts.commands import Priority, Recorded
 from keng_contracts.errors import Problem
@@ -24,8 +24,6 @@ PRIORITIES = {
     Bulletin.PRIORITY: Priority.PRIORITY,
     Bulletin.NORMAL: Priority.SCHEDULED,
 }
-#: Verdicts that leave the decision to a person.
-OPEN = frozenset({Verdict.RECORDED, Verdict.NOT_YET})
 _URGENT_FIRST = list(Bulletin)[::-1]
 
 
@@ -59,6 +57,10 @@ class Bulletins:
     def __init__(self, records: Records, signers: Sequence[Signer]) -> None:
         self.records = records
         self._signers = signers
+
+    def newest(self) -> list[Received]:
+        """Those that the page shows."""
+        return self.records.received(SHOWN, proven=True)
 
     def listed(self, limit: int, now_ms: int) -> list[Listed]:
         """Those that a person decides about: *ưu tiên* first, among equals the newest."""

@@ -15,7 +15,7 @@ from functools import partial
 from keng_console.cap import xml
 from keng_console.cap.judge import UNPROVEN, Received, Ruling, Verdict, judge
 from keng_console.cap.message import Message
-from keng_console.cap.records import Records
+from keng_console.cap.records import SHOWN, Records
 from keng_console.cap.signature import NotSigned, NotTrusted, Signer, verify
 from keng_console.live import Live
 from keng_console.speakers.sender import Speakers
@@ -26,8 +26,6 @@ log = logging.getLogger(__name__)
 
 #: For how long a loudspeaker may obey, in seconds: one that comes back later stays silent.
 VALID_S = 900.0
-#: Messages that are shown, of the proven and of the others: who floods the latter pushes out none of the former.
-SHOWN = 10
 
 
 class NotReady(Exception):

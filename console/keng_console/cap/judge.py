@@ -75,6 +75,8 @@ class Verdict(StrEnum):
 
 #: Verdicts of messages that nobody has proven to be anybody's.
 UNPROVEN = frozenset({Verdict.UNREADABLE, Verdict.UNSIGNED, Verdict.UNTRUSTED})
+#: Verdicts that leave it to a person whether it is played.
+OPEN = frozenset({Verdict.RECORDED, Verdict.NOT_YET})
 
 
 class Bulletin(StrEnum):

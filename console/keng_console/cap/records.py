@@ -17,6 +17,8 @@ from keng_console.models import CapIssued, CapReceived
 
 #: Messages that nobody signed are kept in this number; what was signed is kept for ever.
 MAX_UNPROVEN = 500
+#: Messages that are shown, of the proven and of the others: who floods the latter pushes out none of the former.
+SHOWN = 10
 
 
 class Records:

@@ -51,7 +51,8 @@ class Announce(BaseModel):
     @classmethod
     def _clean(cls, text: str) -> str:
         """Vietnamese as it is spoken: composed, without what no voice can say."""
-        composed = unicodedata.normalize("NFC", text)
+        spoken = "".join(c for c in text if unicodedata.category(c) != "Cf")
+        composed = unicodedata.normalize("NFC", spoken)
         return " ".join("".join(c if c.isprintable() else " " for c in composed).split())
 
     @model_validator(mode="after")

@@ -90,6 +90,8 @@ class Announcer:
                 play = play.model_copy(update={"start_ms": now_ms() + AHEAD_MS})
             await self._speakers.order(job.to, play, by, VALID_S, job.along)
             log.info("%s orders %s of %s", by, play.play, ", ".join(job.to))
+            if request.bulletin is not None:
+                self._live.bulletins = await asyncio.to_thread(self._bulletins.newest)
             outcomes = {s.id: outcome(s.id, (), play, online=self._online(s)) for s in meant}
             yield {"sent": {"play": play.play, "to": job.to, "speakers": [_meant(s, self._online(s)) for s in meant]}}
             async for line in self._follow(play, outcomes, said, request.wait_s):
@@ -118,8 +120,12 @@ class Announcer:
         ready, why = set(), ""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PREPARE_S):
-                while waits:
-                    node, event = await said.get()
+                while waits := set(filter(self._is_online, waits)):
+                    try:
+                        async with asyncio.timeout(1.0):
+                            node, event = await said.get()
+                    except TimeoutError:
+                        continue
                     if not _answers(event, sent) or event.what is What.ACCEPTED:
                         continue
                     waits.discard(node)

@@ -6,7 +6,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
 
@@ -17,7 +19,7 @@ from keng_console.speakers.preview import showing
 from keng_console.speakers.programme import Plan, programmes
 from keng_console.speakers.quota import faults, length
 from keng_contracts.errors import Problem
-from keng_contracts.programme import Programme
+from keng_contracts.programme import SPAN_MS, Programme
 from keng_contracts.registry import Registry
 from keng_contracts.topics import Channel, Kind, Topic
 from keng_runtime.clock import now_ms
@@ -30,6 +32,8 @@ log = logging.getLogger(__name__)
 #: A programme is made anew after this time.
 ANEW_MS = 86_400_000
 LOOK_S = 5.0
+#: So many weeks are looked at before a plan is taken: what comes once a month comes in one of them.
+WEEKS = 5
 #: Faults of the quota that are told at once.
 MOST_FAULTS = 5
 
@@ -62,9 +66,7 @@ class Programmer:
         registry = self._there()
         async with self._one:
             made_ms = self._next_ms()
-            made = _made(plan, registry, made_ms)
-            if not why:
-                self._within_quota(plan, made)
+            await asyncio.to_thread(self._check, plan, registry, by, why)
             version = publish(Version(plan, by, now_ms(), why), self._rule)
             shelf = Shelf(self._shelf.in_force, version) if version.approved_ms is None else Shelf(version)
             await self._take(shelf, registry, made_ms, lambda: self._plans.keep(version, made_ms, registry.version))
@@ -77,9 +79,7 @@ class Programmer:
         async with self._one:
             made_ms = self._next_ms()
             version = approve(self._shelf, name, by, now_ms(), self._rule)
-            made = _made(version.plan, registry, made_ms)
-            if not version.why:
-                self._within_quota(version.plan, made)
+            await asyncio.to_thread(self._check, version.plan, registry, version.by, version.why)
             keep = self._plans.keep_approved
             await self._take(Shelf(version), registry, made_ms, lambda: keep(version, made_ms, registry.version))
             log.info("programme %s of %s approved by %s", version.name, version.by, by)
@@ -94,9 +94,20 @@ class Programmer:
             raise Problem("there is no registry yet", where="console", todo="give it one, then try again")
         return registry
 
-    def _within_quota(self, plan: Plan, made: list[Programme]) -> None:
+    def _check(self, plan: Plan, registry: Registry, by: str, why: str) -> None:
+        """Raise :class:`Problem` for what must not be on air, this week or one of the next. They are looked at from
+        midnight on, so that each day is whole."""
+        for entry in plan.entries:
+            if entry.night is not None and entry.night.strip().casefold() == by.casefold():
+                what = "phải là người thứ hai đồng ý (who agrees to the night must be another person)"
+                raise Problem(what, where=f"entry {entry.id}", todo="name the second person in 'night'")
+        today = datetime.fromtimestamp(now_ms() / 1000, ZoneInfo(registry.commune.timezone))
+        midnight_ms = round(today.replace(hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000)
+        weeks = (midnight_ms + week * SPAN_MS for week in range(WEEKS))
+        made = [programme for from_ms in weeks for programme in _made(plan, registry, from_ms)]
         lengths = {entry.id: length(entry, entry.lasts_min) for entry in plan.entries}
-        if found := faults(made, lengths, self._rule.quota):
+        found = [] if why else faults(made, lengths, self._rule.quota)
+        if found:
             more = f"; … {len(found) - MOST_FAULTS}" if len(found) > MOST_FAULTS else ""
             what = f"vượt quy định phát (more than the quota allows): {'; '.join(found[:MOST_FAULTS])}{more}"
             raise Problem(what, where="plan", todo="mend the plan, or say why it must be: --override REASON")
