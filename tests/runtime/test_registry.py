@@ -26,3 +26,31 @@ def test_a_registry_that_the_disk_does_not_take_holds_all_the_same(
     assert copy.offer(CONSOLE.sign(sample().model_dump_json(by_alias=True).encode()))
     assert copy.current == sample()
     assert "can't be kept" in caplog.text
+
+
+def test_a_kept_registry_outlives_its_key_until_any_other_comes(tmp_path: Path) -> None:
+    new = SigningKey.generate("console")
+    after = TrustStore({new.kid: new.trusted(frozenset({"registry"}))})
+    file = tmp_path / "registry.jws"
+
+    def signed(version: int, key: SigningKey) -> bytes:
+        return key.sign(sample(version=version).model_dump_json(by_alias=True).encode())
+
+    assert RegistryCopy(TRUST, file).offer(signed(9, CONSOLE))
+    copy = RegistryCopy(after, file)  # the key was revoked, and the link is down
+    assert copy.current == sample(version=9)
+    assert not copy.offer(signed(10, CONSOLE))
+    assert copy.offer(signed(3, new)), "who had the key must not lock others out by a high version"
+    assert not copy.offer(signed(2, new))
+    again = RegistryCopy(after, file)
+    assert again.current == sample(version=3)
+
+
+def test_a_registry_that_is_signed_anew_is_kept_with_the_new_signature_and_is_no_news(tmp_path: Path) -> None:
+    new = SigningKey.generate("console")
+    trust = TrustStore({**TRUST.keys, new.kid: new.trusted(frozenset({"registry"}))})
+    document = sample().model_dump_json(by_alias=True).encode()
+    copy = RegistryCopy(trust, tmp_path / "registry.jws")
+    assert copy.offer(CONSOLE.sign(document))
+    assert not copy.offer(new.sign(document))
+    assert (tmp_path / "registry.jws").read_bytes() == new.sign(document)

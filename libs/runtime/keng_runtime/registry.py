@@ -16,20 +16,30 @@ log = logging.getLogger(__name__)
 
 
 class RegistryCopy:
-    """The last valid registry. ``current`` is None until the first has come, in this run or an earlier one."""
+    """The last valid registry. ``current`` is None until the first has come, in this run or an earlier one.
+
+    What was signed with a key that has been revoked since holds on, over restarts too, until another one comes,
+    whatever version that has: whoever had the key must not lock the commune out by a high one.
+    """
 
     def __init__(self, trust: TrustStore, file: Path) -> None:
         self._trust = trust
         self._file = file
         self.current: Registry | None = None
+        self._kept = b""
+        self._kid = ""
         try:
-            self.offer(file.read_bytes(), keep=False)
+            self._kept = file.read_bytes()
+            payload, self._kid = trust.kept(self._kept)
+            self.current = Registry.model_validate_json(payload)
         except FileNotFoundError:
             pass
+        except (NotTrusted, ValidationError) as error:
+            log.warning("%s: the kept registry can't be used (%s); waiting for the console's", file, error)
         except OSError as error:
             log.warning("%s: the kept registry can't be read (%s); waiting for the console's", file, error.strerror)
 
-    def offer(self, token: bytes, *, keep: bool = True) -> bool:
+    def offer(self, token: bytes) -> bool:
         """Take a signed registry if it is valid and newer; whether it was taken. An invalid one is logged and left."""
         try:
             payload, key = self._trust.verify(token)
@@ -43,15 +53,20 @@ class RegistryCopy:
         except ValidationError as error:
             log.warning("a registry can't be read (%s); the last valid one stays in force", explain(error))
             return False
-        if self.current is not None and registry.version <= self.current.version:
+        known = self.current if self._kid in self._trust.keys else None
+        if known is not None and registry.version <= known.version and registry != known:
             return False
-        if keep:
+        if token != self._kept:  # also one that is known: its key is another, or the disk did not take it
             try:
                 write_atomically(self._file, token)
+                self._kept = token
             except OSError as error:
                 log.error(
                     "%s: the registry can't be kept (%s); it holds until this run ends", self._file, error.strerror
                 )
+        self._kid = key.kid
+        if registry == self.current:
+            return False
         self.current = registry
         log.info("registry of %s, version %d", registry.commune.name, registry.version)
         return True

@@ -116,6 +116,18 @@ class TrustStore:
         ]
         return json.dumps({"keys": rows}, indent=1).encode() + b"\n"
 
+    def kept(self, token: bytes) -> tuple[bytes, str]:
+        """Payload and key id of a document from our own disk, which was verified when it was written there: it may say
+        what it says also after its key was revoked. Raises :class:`NotTrusted` if it is damaged."""
+        try:
+            payload, key = self.verify(token)
+            return payload, key.kid
+        except NotTrusted as error:
+            if error.refusal is not Refusal.UNKNOWN_KEY:
+                raise
+        envelope = jws.extract_compact(token)
+        return bytes(envelope.payload or b""), str(envelope.headers().get("kid"))
+
     def verify(self, token: bytes) -> tuple[bytes, TrustedKey]:
         """The payload and the key that signed it; raises :class:`NotTrusted`, and nothing else, for any bytes."""
         if len(token) > MAX_TOKEN_BYTES:
