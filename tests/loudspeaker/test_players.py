@@ -123,6 +123,20 @@ async def test_a_gong_comes_first_and_is_no_step(playing: Running, folder: Path)
     assert 2.0 < started.first_s - heard.first_s < 4.0
 
 
+async def test_what_is_cut_in_its_gong_goes_on_from_its_beginning(playing: Running, folder: Path) -> None:
+    cache = Cache(folder / "kept", folder / "spare", 1 << 30)
+    cache.prepare()
+    async with playing() as (stage, device):
+        performance = Performance([siren(BEEP, folder)], stage, Told(), Manner(gong=Media(cache, Voice()).gong))
+        with device.ears.meter.hearing(time.monotonic()) as heard:
+            task = performance.start()
+            await until(lambda: heard.sounded_s > 1.2, what="more than the overlap of a resumption has sounded")
+            place = performance.place
+            performance.cut("interrupted")
+            await asyncio.gather(task, return_exceptions=True)
+    assert place == Place()
+
+
 async def test_it_fades_in_and_out(playing: Running, folder: Path) -> None:
     async with playing() as (stage, device):
         told = Told()

@@ -102,6 +102,7 @@ class Performance:
         self._player: Player | None = None
         self._hearing: Hearing | None = None
         self._task: asyncio.Task[bool] | None = None
+        self._striking = False
         self.began = False
         self.why = ""
 
@@ -121,7 +122,7 @@ class Performance:
     @property
     def place(self) -> Place:
         """Where it is now, a word or two before what was heard last."""
-        if self._hearing is None or self._hearing.first_s is None:
+        if self._striking or self._hearing is None or self._hearing.first_s is None:
             return self._now
         at_s = self._now.at_s + time.monotonic() - self._hearing.first_s - OVERLAP_S
         return replace(self._now, at_s=max(0.0, at_s))
@@ -156,13 +157,14 @@ class Performance:
         """The gong. Without it an announcement is still one."""
         if self._manner.gong is None:
             return
+        self._striking = True
         try:
             clip = await self._manner.gong()
             await self._play(clip, self._shape(clip), lambda _what, _reason: None)
         except (Unplayable, PlayerFailed, Problem) as error:
             log.error("the gong does not sound: %s", error)
             await self._dismiss()
-        self._hearing = None
+        self._hearing, self._striking = None, False
 
     async def _item(self, index: int, made: asyncio.Task[Clip | Stream | LiveVoice]) -> bool:
         """Play an item, twice if need be; whether it was heard to its end."""
