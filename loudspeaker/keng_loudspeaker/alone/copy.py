@@ -19,21 +19,31 @@ MAY = "programme"
 
 
 class ProgrammeCopy:
-    """The last valid programme of ``speaker``. ``current`` is None until the first has come."""
+    """The last valid programme of ``speaker``. ``current`` is None until the first has come.
+
+    As of the registry (:class:`keng_runtime.registry.RegistryCopy`), one whose key has been revoked since holds on
+    until another comes, whatever version that has.
+    """
 
     def __init__(self, trust: TrustStore, file: Path, commune: str, speaker: str) -> None:
         self._trust = trust
         self._file = file
         self._whose = (commune, speaker)
         self.current: Programme | None = None
+        self._kept = b""
+        self._kid = ""
         try:
-            self.offer(file.read_bytes(), keep=False)
+            self._kept = file.read_bytes()
+            payload, self._kid = trust.kept(self._kept)
+            self.current = Programme.model_validate_json(payload)
         except FileNotFoundError:
             pass
+        except (NotTrusted, ValidationError) as error:
+            log.warning("%s: the kept programme can't be used (%s); waiting for the console's", file, error)
         except OSError as error:
             log.warning("%s: the kept programme can't be read (%s); waiting for the console's", file, error.strerror)
 
-    def offer(self, token: bytes, *, keep: bool = True) -> str | None:
+    def offer(self, token: bytes) -> str | None:
         """Take a signed programme if it is valid and newer. Returns why not; None if it was taken, and an empty text
         for one that is known already."""
         try:
@@ -47,13 +57,18 @@ class ProgrammeCopy:
             return f"not-allowed: {key.kid} may sign no programme"
         if (programme.commune, programme.speaker) != self._whose:
             return f"not-for-me: it is that of {programme.speaker} in {programme.commune}"
-        if self.current is not None and programme.version <= self.current.version:
-            return "" if programme == self.current else f"replayed: version {programme.version} is not new"
-        if keep:
+        known = self.current if self._kid in self._trust.keys else None
+        if known is not None and programme.version <= known.version and programme != known:
+            return f"replayed: version {programme.version} is not new"
+        if token != self._kept:  # also one that is known: its key is another, or the disk did not take it
             try:
                 write_atomically(self._file, token)
+                self._kept = token
             except OSError as error:
                 log.error("%s: the programme can't be kept (%s); it holds until the node ends", self._file, error)
+        self._kid = key.kid
+        if programme == self.current:
+            return ""
         self.current = programme
         log.info("programme of version %d, %d occurrences", programme.version, len(programme.occurrences))
         return None

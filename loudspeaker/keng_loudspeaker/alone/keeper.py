@@ -59,7 +59,8 @@ class Keeper:
         self._evidence = evidence
         self._media = media
         self._hours = hours
-        self._news = asyncio.Event()
+        self._news = asyncio.Event()  # a programme to look at
+        self._to_fetch = asyncio.Event()  # a programme whose media are to be had
         self._timeless = False
         self._objection = ""
 
@@ -78,11 +79,15 @@ class Keeper:
         return self._timeless and self._copy.current is not None
 
     def offer(self, token: bytes) -> None:
-        """A programme as it came."""
+        """A programme as it came. What the one before it had due until then is still played late, or skipped."""
+        before = self._copy.current
         objection = self._copy.offer(token)
         if objection is None and (programme := self._copy.current) is not None:
+            if before is not None:
+                self._diary.leave(before, programme.from_ms)
             self._evidence.programme(f"programme/{programme.version}", len(programme.occurrences))
             self._news.set()
+            self._to_fetch.set()
         elif objection and objection != self._objection:  # it is retained, and comes at every connect
             self._objection = objection
             reason, _, detail = objection.partition(": ")
@@ -90,7 +95,9 @@ class Keeper:
             self._evidence.programme_refused(Refusal(reason), detail)
 
     async def keep(self, jobs: Jobs) -> None:
-        """Play what is due, until cancelled."""
+        """Play what is due, until cancelled. The jobs go by the programme's time from now on, and what they say of an
+        occurrence is written down."""
+        jobs.time_ms, jobs.over = self.time_ms, self._diary.over
         for play in self._diary.broken_off:
             if play not in jobs.ended:
                 self._evidence.broken_off(play)
@@ -102,6 +109,7 @@ class Keeper:
                 with_news = asyncio.create_task(self._news.wait())
                 await asyncio.wait([with_news], timeout=wait_s)
                 with_news.cancel()
+                self._news.clear()
         finally:
             fetching.cancel()
             await asyncio.gather(fetching, return_exceptions=True)
@@ -109,10 +117,13 @@ class Keeper:
     def close(self) -> None:
         self._diary.close()
 
+    def time_ms(self) -> int | None:
+        """The programme's time, ms since 1970 UTC; None if nobody knows it."""
+        return self._timeline.now_ms(Sight(now_ms(), up_ms(), machine_boot(), self._clock.state()))
+
     def _look(self, jobs: Jobs) -> float:
         """Do what is due; returns how long to wait for the next look, in seconds."""
-        wall_ms = now_ms()
-        at_ms = self._timeline.now_ms(Sight(wall_ms, up_ms(), machine_boot(), self._clock.state()))
+        at_ms = self.time_ms()
         self._keep_start()
         programme = self._copy.current
         if programme is None:
@@ -124,9 +135,10 @@ class Keeper:
             return LOOK_S
         self._timeless = False
         # The player waits by the wall clock; if that is another, the occurrence begins when it is handed over.
-        ahead_ms = AHEAD_MS if abs(wall_ms - at_ms) <= AGREE_MS and self._clock.trusted() else 0
+        ahead_ms = AHEAD_MS if abs(now_ms() - at_ms) <= AGREE_MS and self._clock.trusted() else 0
         begun, skipped = self._diary.begun, self._diary.skipped
-        for step in decide(programme, begun, skipped, at_ms, self._hours(), ahead_ms):
+        left = list(self._diary.left.values())
+        for step in decide(programme, begun, skipped, at_ms, self._hours(), ahead_ms, left):
             if isinstance(step, Begin):
                 self._begin(step, programme.version, at_ms, jobs, ahead_ms > 0)
             else:
@@ -169,7 +181,7 @@ class Keeper:
         """Have all sounds of the programme on disk before they are due."""
         while True:
             programme, failed = self._copy.current, []
-            self._news.clear()
+            self._to_fetch.clear()
             if programme is not None:
                 items = [item for entry in programme.entries for item in entry.items]
                 failed = await self._media.prepare("programme", items)
@@ -178,7 +190,7 @@ class Keeper:
                     log.error("a sound of the programme can't be had: %s", reason)
             try:
                 async with asyncio.timeout(AGAIN_S if failed else None):
-                    await self._news.wait()
+                    await self._to_fetch.wait()
             except TimeoutError:
                 continue
 

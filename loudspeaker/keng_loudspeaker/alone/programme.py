@@ -52,14 +52,18 @@ def decide(
     now_ms: int,
     hours: Hours,
     ahead_ms: int = AHEAD_MS,
+    left: Collection[tuple[Occurrence, Entry]] = (),
 ) -> list[Begin | Skip]:
-    """What is to be done at ``now_ms``, the earliest first. ``begun`` and ``skipped`` are names of occurrences."""
+    """What is to be done at ``now_ms``, the earliest first. ``begun`` and ``skipped`` are names of occurrences, and
+    ``left`` are those of earlier programmes that are neither."""
     steps: list[Begin | Skip] = []
-    for occurrence in sorted(programme.occurrences, key=lambda o: (o.at_ms, o.play)):
+    entries = {occurrence.play: entry for occurrence, entry in left}
+    due = {occurrence.play: occurrence for occurrence in [*(o for o, _ in left), *programme.occurrences]}
+    for occurrence in sorted(due.values(), key=lambda o: (o.at_ms, o.play)):
         late_ms = now_ms - occurrence.at_ms
         if occurrence.play in begun or late_ms < -ahead_ms:
             continue
-        entry = programme.entry(occurrence)
+        entry = entries.get(occurrence.play) or programme.entry(occurrence)
         reason = ""
         if late_ms > max(LATE_MS, entry.late_within_s * 1000):
             reason = "too-late"

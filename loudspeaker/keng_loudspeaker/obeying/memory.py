@@ -28,21 +28,40 @@ CREATE TABLE IF NOT EXISTS refused (count INTEGER NOT NULL);
 """
 
 
-def open_database(path: Path, schema: str, loses: str) -> sqlite3.Connection:
+#: Room that a database has for what is written on a full disk, in bytes and in its pages.
+ROOM, ROOM_PAGES = 1 << 16, 16
+
+
+def open_database(
+    path: Path, schema: str, loses: str, *, journal: str = "WAL", room: bool = False
+) -> sqlite3.Connection:
     """Open or make a database that is written through. A damaged one is moved aside, with a line that says what is lost
-    by it: a loudspeaker goes on. Raises :class:`Problem` if the folder can't be used at all."""
+    by it: a loudspeaker goes on. With ``room`` small writes go on for long on a disk that has become full; with the
+    ``journal`` PERSIST, slower, also after the node was started anew on it. Raises :class:`Problem` if the folder can't
+    be used at all."""
+    full = False
     for attempt in (1, 2):
         database = None
         try:
             database = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
-            database.execute("PRAGMA journal_mode=WAL")
+            if full:  # without the file for the memory that is shared with others, for which there is no room
+                database.execute("PRAGMA locking_mode=EXCLUSIVE")
+            database.execute(f"PRAGMA journal_mode={journal}")
             database.execute("PRAGMA synchronous=FULL")
             if database.execute("PRAGMA quick_check").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("damaged")
             database.executescript(schema)
+            if room:
+                _make_room(database)
             return database
         except sqlite3.OperationalError as error:
-            raise Problem(f"can't be opened ({error})", where=str(path), todo="check owner, mode and room") from None
+            if database is not None:
+                database.close()
+            if attempt == 2:
+                raise Problem(
+                    f"can't be opened ({error})", where=str(path), todo="check owner, mode and room"
+                ) from None
+            full = True
         except sqlite3.DatabaseError as error:
             if database is not None:
                 database.close()
@@ -56,12 +75,24 @@ def open_database(path: Path, schema: str, loses: str) -> sqlite3.Connection:
     raise Problem("can't be made", where=str(path), todo="check the disk")
 
 
+def _make_room(database: sqlite3.Connection) -> None:
+    """Pages that are free in the file, and a journal as long: what they hold next needs no room on the disk."""
+    database.execute(f"PRAGMA wal_autocheckpoint={ROOM_PAGES * 3 // 4}")
+    try:
+        if database.execute("PRAGMA freelist_count").fetchone()[0] < ROOM_PAGES:
+            database.execute("CREATE TABLE IF NOT EXISTS room (filler BLOB)")
+            database.execute("INSERT INTO room VALUES (zeroblob(?))", (ROOM,))
+            database.execute("DROP TABLE room")
+    except sqlite3.Error as error:
+        log.warning("no room can be kept for a full disk (%s)", error)
+
+
 class Memory:
     """The file, and in memory what it holds. A disk that takes nothing must not silence a siren: what could not be
     written still holds until the node ends."""
 
     def __init__(self, path: Path) -> None:
-        self._db = open_database(path, _SCHEMA, "commands of the last hour could be repeated")
+        self._db = open_database(path, _SCHEMA, "commands of the last hour could be repeated", room=True)
         self._counters: dict[str, int] = dict(self._db.execute("SELECT issuer, ctr FROM counter"))
         row = self._db.execute("SELECT count FROM refused").fetchone()
         self.refused: int = row[0] if row else 0

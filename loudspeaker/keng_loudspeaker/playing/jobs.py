@@ -31,7 +31,8 @@ Remember = Callable[[list[str]], None]
 
 class Jobs:
     """Plays orders as the playlist decides. ``changed`` is called whenever something else sounds, or nothing, and
-    ``finished`` when an item was played to its end."""
+    ``finished`` when an item was played to its end, ``over`` once a job is over and that was said. ``time_ms`` is the
+    time that the hours go by, None if nobody knows it."""
 
     def __init__(
         self,
@@ -51,6 +52,8 @@ class Jobs:
         self._changed = changed
         self._live = live
         self.finished: Callable[[Order, int, Hearing], None] = lambda order, item, hearing: None
+        self.over: Callable[[str], None] = lambda play: None
+        self.time_ms: Callable[[], int | None] = now_ms
         self._playlist = Playlist.remembering(memory.ended())
         self._orders: dict[str, Order] = {}
         self._places: dict[str, Place] = {}  # where to go on, of jobs that were cut and resume
@@ -101,6 +104,8 @@ class Jobs:
             else:
                 self._evidence.dropped(order, why)
         await asyncio.gather(*tasks, return_exceptions=True)
+        for name in self._orders:
+            self.over(name)
 
     async def close(self) -> None:
         """Leave nothing behind."""
@@ -114,12 +119,14 @@ class Jobs:
             match effect:
                 case Start(play):
                     ordered = self._orders[play].play  # one that begins at five is handed over before
-                    if self._hours().may_sound(ordered, max(now_ms(), ordered.start_ms or 0) / 1000):
+                    at_ms = self.time_ms()  # where nobody knows it, what was decided when it came stands
+                    if at_ms is None or self._hours().may_sound(ordered, max(at_ms, ordered.start_ms or 0) / 1000):
                         self._start(self._orders[play])
                     else:  # it came by day, and its turn is in the night
                         self._places.pop(play, None)
                         self._evidence.dropped(self._orders.pop(play), Refusal.QUIET_HOURS.value)
                         self._memory.end([play])
+                        self.over(play)
                         self._act(self._playlist.ended(play, time.monotonic()))
                 case Cut(play, why, by, resumes):
                     performance = self._playing[play][0]
@@ -131,6 +138,7 @@ class Jobs:
                 case Drop(play, why):
                     self._places.pop(play, None)
                     self._evidence.dropped(self._orders.pop(play), why.value)
+                    self.over(play)
         self._changed()
 
     def _start(self, order: Order) -> None:
@@ -165,7 +173,7 @@ class Jobs:
         task.add_done_callback(lambda done: self._ended(order, performance, done))
 
     def _volume(self, priority: Priority) -> int | None:
-        share = self._hours().volume(priority, now_ms() / 1000)
+        share = self._hours().volume(priority, (self.time_ms() or now_ms()) / 1000)
         return None if share is None else round(self._stage.volume * share / 100)
 
     def _ended(self, order: Order, performance: Performance, task: asyncio.Task[bool]) -> None:
@@ -176,6 +184,8 @@ class Jobs:
         if task.cancelled():  # the playlist knows: it has cut it
             if not performance.began:
                 self._evidence.dropped(order, performance.why)
+            if name not in self._orders:
+                self.over(name)
             return
         if (fault := task.exception()) is not None:
             log.error("playing %s failed: %r", name, fault)
@@ -187,6 +197,7 @@ class Jobs:
             self._places.pop(name, None)
             if heard:
                 self._memory.end([name])
+            self.over(name)
             self._act(self._playlist.ended(name, time.monotonic(), again=not heard))
 
 
