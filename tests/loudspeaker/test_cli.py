@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
+import sys
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -141,7 +141,8 @@ def test_status_of_a_node_that_runs_and_of_one_that_is_gone(tmp_path: Path) -> N
     settings = node_settings(tmp_path, tmp_path)
     said = {"state": "online", "connected": True, "version": "1.2", "device": "loa", "playing": "ban-tin", "volume": 80}
     said |= {"clock": "unknown", "zones": ["ven-song"], "programme": 3, "refused": 2, "problems": [*VIETNAMESE, "odd"]}
-    (tmp_path / "status.json").write_text(json.dumps({**said, "pid": os.getpid(), "at_ms": 1}))
+    node = subprocess.Popen([sys.executable, "-c", "input()", "loudspeaker"], stdin=subprocess.PIPE)
+    (tmp_path / "status.json").write_text(json.dumps({**said, "pid": node.pid, "at_ms": 1}))
     shown = Shown("status", "--settings", settings)
     assert shown.status == 0 and shown.fits
     for words in ("✓ loa đang chạy, có kết nối", "đang phát: ban-tin", "playing: ban-tin", "cụm loa: ven-song",
@@ -149,9 +150,11 @@ def test_status_of_a_node_that_runs_and_of_one_that_is_gone(tmp_path: Path) -> N
                   *VIETNAMESE, *VIETNAMESE.values()):  # fmt: skip
         assert words in shown.text
     assert Shown("status", "--json", "--settings", settings).json["running"] is True
-    gone = subprocess.Popen(["true"])
-    gone.wait()
-    (tmp_path / "status.json").write_text(json.dumps({**said, "pid": gone.pid, "at_ms": 1_763_000_000_000}))
-    shown = Shown("status", "--settings", settings)
-    assert shown.status == 1 and "✗ loa không chạy" in shown.text and "đang phát" not in shown.text
+    node.communicate(b"\n")
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    for pid in (node.pid, other.pid):  # it has gone, and another process may have its number
+        (tmp_path / "status.json").write_text(json.dumps({**said, "pid": pid, "at_ms": 1_763_000_000_000}))
+        shown = Shown("status", "--settings", settings)
+        assert shown.status == 1 and "✗ loa không chạy" in shown.text and "đang phát" not in shown.text
+    other.communicate(b"\n")
     assert Shown("status", "--json", "--settings", settings).json["running"] is False
