@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
+from functools import cache
 
 from keng_loudspeaker.sounding import lexicon
 from keng_loudspeaker.sounding.lexicon import ABBREVIATIONS, ISSUERS, LETTERS, SHORTENED, SIGNS, UNITS
@@ -272,7 +273,12 @@ _RULES: tuple[tuple[str, Words], ...] = (
     (r"\s+-+\s+|\s?[()\[\]{}\"“”„«»]+\s?", _say(", ")),  # espeak-ng takes [[…]] for phonemes
     (rf"(?<![\w])[{''.join(LETTERS)}]{{2,8}}(?!\w)", _capitals),
 )  # fmt: skip
-_STEPS = tuple((re.compile(pattern), words) for pattern, words in _RULES)
+
+
+@cache  # when there is something to say: it takes longer than all else of the module
+def _steps() -> tuple[tuple[re.Pattern[str], Words], ...]:
+    return tuple((re.compile(pattern), words) for pattern, words in _RULES)
+
 
 _PAUSES = "?!.:;,"  # the strongest first
 #: What has no meaning before it is known where a line ends, and which letters and digits are meant.
@@ -290,7 +296,7 @@ def speakable(text: str) -> str:
     text = _plain(text)
     for _ in range(_ROUNDS):  # an abbreviation may come to light where a sign was taken away
         before = text
-        for pattern, words in _STEPS:
+        for pattern, words in _steps():
             text = pattern.sub(words, text)
         text = _tidy(text)
         if text == before:
