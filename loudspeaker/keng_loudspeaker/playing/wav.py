@@ -40,32 +40,36 @@ class WavReader:
             self._wave = wave.open(str(path), "rb")  # noqa: SIM115 - closed by close()
         except _BROKEN as error:
             raise Unreadable(str(error) or "it is broken") from None
-        self._rate = self._wave.getframerate()
+        self.rate = self._wave.getframerate()
         self._channels, self._width = self._wave.getnchannels(), self._wave.getsampwidth()
-        if not (1000 <= self._rate <= 200_000 and 1 <= self._channels <= 8 and 1 <= self._width <= 4):
+        if not (1000 <= self.rate <= 200_000 and 1 <= self._channels <= 8 and 1 <= self._width <= 4):
             self.close()
-            raise Unreadable(f"{self._channels} channels of {8 * self._width} bit at {self._rate} Hz")
-        first = min(round(from_s * self._rate), self._wave.getnframes())
+            raise Unreadable(f"{self._channels} channels of {8 * self._width} bit at {self.rate} Hz")
+        first = min(round(from_s * self.rate), self._wave.getnframes())
         self._wave.setpos(first)
         self._left = self._wave.getnframes() - first
         self._blocks = 0
         #: How long it lasts from here, in seconds.
-        self.seconds = self._left / self._rate
+        self.seconds = self._left / self.rate
 
     def block(self) -> array[int] | None:
         """The next :data:`BLOCK` samples, with silence after the last; None when it is over, or broken off."""
-        count = (self._blocks + 1) * self._rate * BLOCK // RATE - self._blocks * self._rate * BLOCK // RATE
+        count = (self._blocks + 1) * self.rate * BLOCK // RATE - self._blocks * self.rate * BLOCK // RATE
         self._blocks += 1
+        samples = self.read(count)
+        if not samples:
+            return None
+        samples.extend([0] * (count - len(samples)))
+        return spread(samples)
+
+    def read(self, count: int) -> array[int]:
+        """The next samples at the file's own rate; fewer at the end, and where it is broken off."""
         try:
             data = self._wave.readframes(count) if self._left > 0 else b""
         except _BROKEN:
             data = b""
         self._left -= count
-        samples = _mono(sixteen_bit(data, self._width), self._channels)
-        if not samples:
-            return None
-        samples.extend([0] * (count - len(samples)))
-        return spread(samples)
+        return _mono(sixteen_bit(data, self._width), self._channels)
 
     def close(self) -> None:
         self._wave.close()

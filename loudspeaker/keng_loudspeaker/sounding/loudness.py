@@ -1,20 +1,25 @@
 """How loud a sound is to people: integrated loudness after EBU R 128 (ITU-R BS.1770), in LUFS.
 
-Measured by mpv with FFmpeg's ``ebur128`` filter, as fast as the machine can read the file.
+Measured by mpv with FFmpeg's ``ebur128`` filter, as fast as the machine can read the file; where mpv is not installed,
+here (:mod:`keng_loudspeaker.sounding.weighing`), slower and of WAV files only.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import math
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from keng_contracts.errors import Problem
 from keng_loudspeaker.playing.mpv import Mpv
 from keng_loudspeaker.playing.player import PlayerFailed
+from keng_loudspeaker.playing.wav import Unreadable
 from keng_loudspeaker.sounding.cache import BESIDE
+from keng_loudspeaker.sounding.weighing import weigh
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +73,12 @@ async def measured(path: Path) -> Measure:
 
 
 async def _measure(path: Path) -> Measure:
+    if shutil.which("mpv") is None:
+        try:
+            lufs, seconds = await asyncio.to_thread(weigh, path, LONGEST_S)
+        except Unreadable as error:
+            raise NoSound(f"without mpv only WAV can be played: {error}") from None
+        return Measure(round(lufs, 2), seconds)
     options = ("--ao=null", "--ao-null-untimed=yes", "--keep-open=yes", f"--length={LONGEST_S:.0f}")
     try:
         mpv = await Mpv.start(*options, "--af=@r:lavfi=[ebur128=metadata=1]")
