@@ -70,7 +70,8 @@ class Outbox:
             )
             self._db.execute("COMMIT")
         except sqlite3.Error:
-            self._db.execute("ROLLBACK")
+            with contextlib.suppress(sqlite3.Error):  # what failed may have been undone with it
+                self._db.execute("ROLLBACK")
             raise
         self.pending = count - excess
         return excess
