@@ -77,7 +77,7 @@ class Console:
             self._pages, self.board, self.view, self.health, database.recent_playback, version("keng-console")
         )
         self.app.include_router(self.exchange.routes)
-        self.app.include_router(voice_page(voices, self._pages, lambda: self.live.registry))
+        self.app.include_router(voice_page(voices, self._pages, lambda: self.live.registry, settings.cap.public_url))
         for node, event in database.recent_playback(MAX_PLAYBACK):
             self.live.played(node, event)
         self._registry_changed()

@@ -41,7 +41,10 @@ def console(broker: RunningBroker, tmp_path: Path) -> Iterator[RunningConsole]:
     node = services.settings(
         broker, NODE, tmp_path / NODE, f'commune = "{COMMUNE}"\ndevice = "null"\nclock = "trusted"\n'
     )
-    with running_console(broker, tmp_path) as running, services.start("keng-loudspeaker", NODE, tmp_path, node):
+    with (
+        running_console(broker, tmp_path, '[cap]\npublic_url = "https://keng.example.vn"\n') as running,
+        services.start("keng-loudspeaker", NODE, tmp_path, node),
+    ):
         eventually(lambda: [s["state"] for s in running.overview()["speakers"]].count("online") == 1, within=30)
         yield running
 
@@ -52,6 +55,10 @@ async def address(console: RunningConsole, *more: str) -> str:
     line += ["--settings", console.folder / "console.toml"]
     ran = await asyncio.to_thread(subprocess.run, line, capture_output=True, text=True, check=True, timeout=30)
     return console.url + re.findall(r"/voice/\S+", ran.stdout)[0]
+
+
+async def sound_of(console: RunningConsole) -> str:
+    return (await address(console, "--no-gong")).replace("http", "ws") + "/sound"
 
 
 async def visit(browser: Browser, url: str) -> Page:
@@ -92,11 +99,12 @@ async def test_an_address_is_for_one_person_once(console: RunningConsole, speaki
 
 
 async def test_a_page_of_another_site_can_not_use_an_address(console: RunningConsole) -> None:
-    url = await address(console, "--no-gong")
-    sound = url.replace("http", "ws") + "/sound"
+    sound = await sound_of(console)
     for origin in ("https://example.org", None):
         with pytest.raises(InvalidStatus):
             await asyncio.to_thread(connect, sound, origin=origin)
-    assert console.get(url.removeprefix(console.url))[0] == 200, "and it is not used up by that"
-    with await asyncio.to_thread(connect, sound, origin=console.url) as socket:
-        assert NODE in socket.recv(timeout=20)
+    page = "/voice/" + sound.split("/")[-2]
+    assert console.get(page)[0] == 200, "and it is not used up by that"
+    for origin, address_ in ((console.url, sound), ("https://keng.example.vn", await sound_of(console))):
+        with await asyncio.to_thread(connect, address_, origin=origin) as socket:
+            assert NODE in socket.recv(timeout=20)

@@ -30,8 +30,8 @@ NOT_ALLOWED = 1008
 Secret = Annotated[str, Path(max_length=64)]
 
 
-def router(voices: Voices, pages: Pages, registry: Callable[[], Registry | None]) -> APIRouter:
-    """The addresses above."""
+def router(voices: Voices, pages: Pages, registry: Callable[[], Registry | None], public_url: str) -> APIRouter:
+    """The addresses above. ``public_url`` is where a reverse proxy serves them, empty if none does."""
     routes = APIRouter()
 
     @routes.get("/voice/{secret}", response_class=HTMLResponse, include_in_schema=False)
@@ -47,7 +47,8 @@ def router(voices: Voices, pages: Pages, registry: Callable[[], Registry | None]
     @routes.websocket("/voice/{secret}/sound")
     async def sound(socket: WebSocket, secret: Secret) -> None:
         origin = urlsplit(socket.headers.get("origin", "")).netloc
-        door = voices.doors.take(secret) if origin == socket.headers.get("host") else None
+        ours = {socket.headers.get("host"), urlsplit(public_url).netloc} - {"", None}
+        door = voices.doors.take(secret) if origin in ours else None
         if door is None:  # another site's page, or used up
             await socket.close(NOT_ALLOWED)
             return
