@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keng_console.speakers.outcome import Outcome, Stands, outcome
+from keng_console.speakers.outcome_words import stands
 from keng_contracts.commands import Play, Priority, Speech
 from keng_contracts.playback import PlaybackEvent, What
 from keng_contracts.telemetry import Clock
@@ -37,7 +38,7 @@ CUT: tuple[What, dict[str, Any]] = (What.CUT, {"item": 0, "reason": "interrupted
 
 
 @pytest.mark.parametrize(
-    ("rows", "stands"),
+    ("rows", "how"),
     [
         ([], Stands.ASKED),
         ([ACCEPTED], Stands.WAITING),
@@ -57,8 +58,8 @@ CUT: tuple[What, dict[str, Any]] = (What.CUT, {"item": 0, "reason": "interrupted
         ([ACCEPTED, (What.CUT, {"reason": "waited-too-long"})], Stands.CUT),
     ],
 )
-def test_each_row_of_the_table(rows: list[tuple[What, dict[str, Any]]], stands: Stands) -> None:
-    assert said(*rows).stands is stands
+def test_each_row_of_the_table(rows: list[tuple[What, dict[str, Any]]], how: Stands) -> None:
+    assert said(*rows).stands is how
 
 
 def test_what_resumes_is_not_over_when_it_is_cut_by_what_stands_higher() -> None:
@@ -85,3 +86,19 @@ def test_whatever_comes_it_has_started_only_with_a_first_sample(rows: list[tuple
     found = said(*rows)
     assert found.started == any(what is What.STARTED for what, _ in rows)
     assert found.stands is not Stands.FINISHED or found.started
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ((What.REFUSED, {"reason": "expired"}), "TỪ CHỐI, lệnh đã hết hạn, hãy so đồng hồ hai máy (expired) (refused,"),
+        (CUT, "bị ngắt, nhường cho phu-oc-level-1-3, 1,0 giây (cut, gave way to phu-oc-level-1-3, 1.0 s)"),
+        ((What.ACCEPTED, {"reason": "waiting"}), "đã nhận, chờ tới lượt (accepted, waits for its turn)"),
+        (
+            (What.STARTED, {"reason": "on-arrival: clock-unknown, repeat 1 of 2", "level_dbfs": -21.25}),
+            "đang phát, không cùng lúc: đồng hồ chưa đúng giờ, lần 1/2, −21,2 dBFS (sounding, not together: its clock",
+        ),
+    ],
+)
+def test_it_is_told_in_vietnamese_first(row: tuple[What, dict[str, Any]], words: str) -> None:
+    assert stands(said(row)).startswith(words)

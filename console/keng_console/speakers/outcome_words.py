@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from keng_console import order_words
 from keng_console.report import NAMES
 from keng_console.speakers.outcome import Outcome, Stands
@@ -19,13 +21,19 @@ _WORDS = {
     Stands.CUT: ("bị ngắt", "cut"),
     Stands.FAILED: ("KHÔNG PHÁT ĐƯỢC", "failed"),
 }
-_REASONS = {
-    "waiting": ("chờ tới lượt", "waits for its turn"),
-    "stopped": ("có lệnh dừng", "it was ordered to stop"),
-    "waited-too-long": ("chờ quá lâu", "it waited too long"),
-    "nothing-heard": ("không có tiếng ra loa", "no sound came out"),
-    "node-stopped": ("máy ở loa đã tắt", "the node was ended"),
-}
+#: What loudspeakers give as reason, and how people say it; ``{}`` is what the pattern caught.
+_REASONS = (
+    ("waiting", "chờ tới lượt", "waits for its turn"),
+    ("stopped", "có lệnh dừng", "it was ordered to stop"),
+    ("interrupted: (.*)", "nhường cho {}", "gave way to {}"),
+    ("resumed at (.*)", "phát tiếp từ {}", "resumed at {}"),
+    ("repeat (.*) of (.*)", "lần {}/{}", "{} of {}"),
+    ("waited-too-long", "chờ quá lâu", "it waited too long"),
+    ("nothing-heard", "không có tiếng ra loa", "no sound came out"),
+    ("node-stopped", "máy ở loa đã tắt", "the node was ended"),
+    ("on-arrival: clock-unknown", "không cùng lúc: đồng hồ chưa đúng giờ", "not together: its clock is not kept"),
+    ("on-arrival: (.*)", "không cùng lúc: {}", "not together: {}"),
+)
 
 
 def stands(outcome: Outcome) -> str:
@@ -38,8 +46,7 @@ def _stands(outcome: Outcome, index: int) -> str:
     told = [_WORDS[outcome.stands][index]]
     # What was said as it started is over once it has finished, but for a start that was not together.
     if outcome.reason and (outcome.stands is not Stands.FINISHED or outcome.reason.startswith("on-arrival")):
-        reason = _REASONS.get(outcome.reason)
-        told.append(reason[index] if reason else order_words.reason(w, outcome.reason))
+        told += [_reason(part, index) for part in outcome.reason.split(", ")]
     if outcome.level_dbfs is not None:
         told.append(f"{w.number(outcome.level_dbfs, 1)} dBFS")
     if outcome.sounded_s:
@@ -49,6 +56,13 @@ def _stands(outcome: Outcome, index: int) -> str:
             (("micro không nghe thấy", "micro nghe thấy"), ("not heard outside", "heard outside"))[index][outcome.heard]
         )
     return ", ".join(told)
+
+
+def _reason(reason: str, index: int) -> str:
+    for pattern, *said in _REASONS:
+        if found := re.fullmatch(pattern, reason):
+            return said[index].format(*found.groups())
+    return order_words.reason(words(("vi", "en")[index]), reason)
 
 
 def nothing(online: bool) -> str:

@@ -126,13 +126,11 @@ def _version(one: Shown, echo: Callable[[str], object]) -> None:
     echo(f"  {one.entries} mục (entries), {one.week} lần trong 7 ngày (times in 7 days); 24 giờ tới (next 24 h):")
     for slot in one.slots:
         night = f", đêm, đồng ý (night, agreed): {slot.night}" if slot.night else ""
-        echo(f"    {slot.local:%d.%m. %H:%M}  {slot.name}  {', '.join(slot.places)}  ~ {slot.length}{night}")
+        echo(f"    {slot.local:%d.%m. %H:%M}  {slot.name}  {', '.join(slot.places)}  {slot.length}{night}")
     if not one.slots:
         echo("    không phát gì (nothing)")
     elif not all(slot.length.whole for slot in one.slots):
-        echo(
-            "    ≥: tệp hay luồng dài bao lâu thì không rõ (how long files and streams last is not known; 'lasts_min')"
-        )
+        echo("    ≥, ?: không rõ tệp, luồng dài bao lâu (how long files and streams last is not known: 'lasts_min')")
 
 
 def _by(one: Shown) -> str:

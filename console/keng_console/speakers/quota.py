@@ -50,7 +50,7 @@ class Length:
 
     def __str__(self) -> str:
         minutes, seconds = divmod(round(self.seconds), 60)
-        return f"{'' if self.whole else '≥ '}{minutes}:{seconds:02}"
+        return f"{'~' if self.whole else '≥'} {minutes}:{seconds:02}" if self.whole or self.seconds else "?"
 
 
 @dataclass(slots=True)
