@@ -144,4 +144,4 @@ def _raise_level(path: Path) -> None:
     gain = 32767 * PEAK / loudest
     with wave.open(str(path), "wb") as sound:
         sound.setparams(parameters)
-        sound.writeframes(array("h", [int(v * gain) for v in samples]).tobytes())
+        sound.writeframes(array("h", (int(v * gain) for v in samples)).tobytes())
