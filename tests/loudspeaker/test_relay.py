@@ -93,6 +93,19 @@ async def test_a_stream_sounds_until_its_end(radio: Radio, folder: Path) -> None
     assert heard is not None and 1.0 < heard.sounded_s < 5.5 and radio.listeners == 1
 
 
+async def test_a_stream_is_brought_to_the_loudness_of_all_else(radio: Radio, folder: Path) -> None:
+    async def make() -> Stream:
+        return Stream(radio.url, time.monotonic() + 12.0, silent_after_s=1.5, lufs=-24.0)
+
+    async with running("loa", "null", folder) as (stage, _):
+        told = Told()
+        assert await Performance([make], stage, told).start()
+    heard = told.steps[-1][2]
+    assert told.whats == [What.STARTED, What.FINISHED]
+    # The station sends a tone of -15.3 dBFS; one of 440 Hz has 0.7 LU less than its level (ITU-R BS.1770).
+    assert heard is not None and heard.level_dbfs == pytest.approx(-23.3, abs=1.5)
+
+
 @pytest.mark.parametrize(("then", "what"), [(False, What.SILENT), (None, What.FAILED)], ids=["silent", "ended"])
 async def test_a_stream_that_fails_is_replaced_by_its_fallback_and_tried_again(
     radio: Radio, folder: Path, then: bool | None, what: What, monkeypatch: pytest.MonkeyPatch

@@ -6,6 +6,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from keng_loudspeaker.playing.sound import RATE
+
 #: Of full scale: no sample leaves above it, whatever the gain.
 CEILING = 0.89
 
@@ -16,13 +18,16 @@ _COMPRESSOR = "acompressor=threshold=0.05:ratio=6:attack=5:release=250:makeup=2.
 @dataclass(frozen=True, slots=True)
 class Shape:
     """How one item is played. What is made louder by ``gain_db`` passes a limiter, so that it does not clip. A sound of
-    unknown length (``seconds`` infinite) can't fade out. ``volume`` is in percent, None for the player's own."""
+    unknown length (``seconds`` infinite) can't fade out. ``volume`` is in percent, None for the player's own. ``lufs``
+    is the loudness to which it is brought while it plays (EBU R 128), for what can't be measured before: that holds it
+    back by three seconds."""
 
     gain_db: float = 0.0
     fade_in_s: float = 0.0
     fade_out_s: float = 0.0
     seconds: float = math.inf
     volume: int | None = None
+    lufs: float | None = None
 
     @property
     def unfaded(self) -> Shape:
@@ -58,6 +63,8 @@ def chain(shape: Shape) -> str:
     'lavfi=[volume=3.0dB,alimiter=limit=0.89:level=0,afade=t=out:st=8.000:d=2.000]'
     """
     steps = []
+    if shape.lufs is not None:  # it works at four times the rate
+        steps.append(f"loudnorm=I={shape.lufs:.1f}:LRA=11:TP=-1.5,aresample={RATE}")
     if abs(shape.gain_db) >= 0.05:
         steps.append(f"volume={shape.gain_db:.1f}dB")
     if shape.gain_db >= 0.05:

@@ -247,8 +247,9 @@ class Performance:
         return heard
 
     def _shape(self, clip: Clip | Stream) -> Shape:
-        seconds = clip.seconds if isinstance(clip, Clip) else math.inf
-        return Shape(gain_db=clip.gain_db, seconds=seconds, volume=self._manner.volume)
+        if isinstance(clip, Stream):
+            return Shape(gain_db=clip.gain_db, volume=self._manner.volume, lufs=clip.lufs)
+        return Shape(gain_db=clip.gain_db, seconds=clip.seconds, volume=self._manner.volume)
 
     async def _play(self, clip: Clip | Stream, shape: Shape, tell: Tell, ends_s: float = math.inf) -> None:
         """Play it from its place to its end, or to ``ends_s``; raises :class:`PlayerFailed` and :class:`Problem`."""

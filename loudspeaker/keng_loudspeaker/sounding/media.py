@@ -36,13 +36,15 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """What is relayed, until ``ends_s`` (monotonic seconds); ``fallback`` is for when it fails or is silent."""
+    """What is relayed, until ``ends_s`` (monotonic seconds); ``fallback`` is for when it fails or is silent. Without
+    ``lufs`` it is as loud as the station sends it."""
 
     url: str
     ends_s: float
     silent_after_s: float
     fallback: Clip | None = None
     gain_db: float = 0.0
+    lufs: float | None = None
 
 
 #: What was spoken in a hurry is measured so much later: the siren before it must not wait for the machine.
@@ -54,7 +56,7 @@ LONGEST_RELAY_S = 4 * 3600.0
 class Media:
     """Makes clips. A siren's is there at once if it was made before, and within some tens of milliseconds if not.
 
-    ``lufs`` is the loudness to which words and files are brought; sirens and the gong are as loud as they were made.
+    ``lufs`` is the loudness to which words, files and streams are brought; sirens and the gong stay as they were made.
     ``ca`` is the commune's authority, for servers that media are fetched from.
     """
 
@@ -81,7 +83,7 @@ class Media:
                 fallback = await self.clip(item.fallback)
             except Unplayable as error:
                 log.error("the fallback of %s can't be had: %s", item.url, error)
-        return Stream(item.url, ends_s, item.silent_after_s, fallback, item.gain_db)
+        return Stream(item.url, ends_s, item.silent_after_s, fallback, item.gain_db, self._lufs)
 
     async def clip(self, item: Siren | Speech | commands.Media, *, hurry: bool = False) -> Clip:
         """The clip of an item; raises :class:`Unplayable`. In a ``hurry`` a new text is not measured before it is
