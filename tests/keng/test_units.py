@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from keng.bench.speaker import ALLOCATOR
 from keng_alerts.notify.settings import NotifySettings
 from keng_alerts.settings import AlertsSettings
 from keng_console.settings import ConsoleSettings
@@ -45,6 +46,10 @@ def directives(name: str) -> dict[str, list[str]]:
         if equals and not line.startswith("#"):
             found.setdefault(key, []).append(value)
     return found
+
+
+def test_a_loudspeaker_is_measured_with_the_allocator_of_its_unit() -> None:
+    assert ALLOCATOR in directives("keng-loudspeaker")["Environment"]
 
 
 def test_every_service_has_its_unit() -> None:

@@ -2,7 +2,8 @@
 
 ``start_ms`` is from the moment at which the command is given to the broker to the first sample that left the node's
 sink, by the node's own meter on the sink's monitor; the siren is in its cache. ``rss_mib`` is the node's own memory,
-without mpv and the sound server. ``boot_s`` is from the start of the process to an open sound device, with the broker
+without mpv and the sound server, after all of them and a spoken text, with its unit's settings for the allocator.
+``boot_s`` is from the start of the process to an open sound device, with the broker
 there; ``boot_alone_s`` is without.
 """
 
@@ -22,9 +23,10 @@ from typing import Any
 import click
 
 from keng.bench.figures import percentiles
-from keng.bench.speaker_sync import order
+from keng.bench.speaker_sync import order, send
 from keng.demo.children import Children
 from keng.demo.plan import Plan
+from keng_contracts.commands import Play, Priority, Speech
 from keng_contracts.errors import Problem
 from keng_contracts.playback import PlaybackEvent, What
 from keng_contracts.receipts import Receipt
@@ -35,6 +37,9 @@ from keng_runtime.settings import BrokerSettings
 
 NODE = "loa-do"
 READY_S, PATIENCE_S, LOOK_S = 60.0, 10.0, 0.02
+#: As ``keng-loudspeaker.service`` has it.
+ALLOCATOR = "MALLOC_ARENA_MAX=1 MALLOC_TRIM_THRESHOLD_=65536"
+TEXT = "Mực nước sông Bồ tại Phú Ốc là 3,06 m."
 
 
 async def _ready(status: Path, began_s: float, children: Children) -> float:
@@ -62,7 +67,7 @@ async def measure(folder: Path, starts: int, say: Any) -> dict[str, Any]:
     plan.write()
     settings, status = folder / "settings" / f"{NODE}.toml", plan.state(NODE) / "status.json"
     settings.write_text('clock = "trusted"\n' + settings.read_text())
-    command = [sys.executable, "-m", "keng_loudspeaker", "run", "--settings", str(settings)]
+    command = ["env", *ALLOCATOR.split(), sys.executable, "-m", "keng_loudspeaker", "run", "--settings", str(settings)]
     children = Children(folder / "logs")
     commune = plan.registry.commune.id
     broker = BrokerSettings(host="127.0.0.1", port=plan.broker_port, credentials=folder / "credentials" / "console")
@@ -94,18 +99,31 @@ async def measure(folder: Path, starts: int, say: Any) -> dict[str, Any]:
                     events.put_nowait(event)
 
             listening = asyncio.create_task(listen())
+
+            async def first_sample_ms(play: str) -> int | None:
+                """When a job that is waited for began to sound; None if it did not."""
+                first_ms = None
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(PATIENCE_S):
+                        while (event := await events.get()).play != play or event.what is not What.FINISHED:
+                            if event.play == play and event.what is What.STARTED:
+                                first_ms = event.first_sample_ms
+                return first_ms
+
             await asyncio.sleep(3.0)  # the zone is subscribed and the sirens are made; nothing tells when all is
             took: list[float] = []
             for number in range(starts + 1):
                 given_ms = await order(link, key, commune, f"do-{number}")
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(PATIENCE_S):
-                        while (event := await events.get()).play != f"do-{number}" or event.what is not What.FINISHED:
-                            if event.what is What.STARTED and event.first_sample_ms and number:  # the first one is made
-                                took.append(event.first_sample_ms - given_ms)
+                first_ms = await first_sample_ms(f"do-{number}")
+                if first_ms is not None and number:  # the first one is made
+                    took.append(first_ms - given_ms)
                 await asyncio.sleep(0.8)  # the next player is ready, as it is between two orders of people
                 if number and number % 10 == 0:
                     say(f"{number} of {starts} starts")
+            said = Play(play="doc", priority=Priority.EMERGENCY, items=[Speech(text=TEXT)])
+            await send(link, key, commune, said)
+            if await first_sample_ms(said.play) is None:
+                raise Problem("did not say a text", where=NODE, todo="see its log with --keep")
             rss_mib = _rss_mib(pid)
             listening.cancel()
     finally:
