@@ -74,8 +74,8 @@ class LoudspeakerSettings(ServiceSettings):
         "",
         pattern=r"^(([01]\d|2[0-3]):[0-5]\d)?$",
         examples=["02:30"],
-        description="local time of a soft test in the night, 30 dB below a siren, for the microphone or the current "
-        "sensor, if nothing was played and checked for most of a day; empty for none",
+        description="local time of a soft test in the night, 30 dB below a siren, for the microphone, if nothing was "
+        "played and checked for most of a day; empty for none",
     )
     button: str = Field(
         "",

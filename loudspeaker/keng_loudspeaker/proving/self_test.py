@@ -1,7 +1,7 @@
 """A soft test at night: whether a loudspeaker that had nothing to say would be heard.
 
 What is played by day is checked while it sounds; only where nothing was for most of a day, soft blasts are played in
-the still of the night, for the microphone and the current sensor. They are the loudspeaker's own (its settings name the
+the still of the night, for the microphone. They are the loudspeaker's own (its settings name the
 hour, and that is off by default): 30 dB below a siren, and of the lowest priority, so that they give way to everything.
 """
 
