@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 
 #: What the broker keeps for us while we are away, in seconds: a day of evidence and alerts.
 SESSION_S = 86_400
+#: A message of a live voice is a frame or a few of them.
+MAX_WEBSOCKET_BYTES = 1 << 16
 #: The page is drawn again this often for what only time changes, and no more often than SHORTEST_S for news.
 REDRAW_S, SHORTEST_S = 1.0, 0.25
 
@@ -108,7 +110,14 @@ class Console:
     async def run(self, stop: asyncio.Event, listening: socket.socket, door: socket.socket) -> None:
         """Serve the pages and the desk until told to stop."""
         server = _Server(
-            uvicorn.Config(self.app, lifespan="off", log_config=None, access_log=False, server_header=False)
+            uvicorn.Config(
+                self.app,
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                ws_max_size=MAX_WEBSOCKET_BYTES,
+            )
         )
         try:
             await service.until(

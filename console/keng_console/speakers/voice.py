@@ -30,8 +30,8 @@ VALID_S = 15.0
 LOUDSPEAKER_S = 0.8
 #: What loudspeakers say is looked for this often, and for so long after the last word.
 LOOK_S, AFTER_S = 0.1, 8.0
-#: Sound that comes faster than this ahead of the clock has to wait.
-AHEAD_S = 0.2
+#: What comes by more than this ahead of the time that it takes to say it has to wait.
+AHEAD_S = 0.06
 #: With these a loudspeaker is done with a voice.
 _LAST = frozenset({What.REFUSED, What.CUT, What.FINISHED})
 
@@ -48,7 +48,7 @@ class Session:
     _most: int
     _rest: bytearray = field(default_factory=bytearray)
     _said: int = 0
-    _began_s: float = field(default_factory=time.monotonic)
+    _until_s: float = field(default_factory=time.monotonic)
     ended: bool = False
 
     @property
@@ -56,19 +56,17 @@ class Session:
         """For how long was spoken."""
         return self._said * FRAME_S
 
-    @property
-    def ahead_s(self) -> float:
-        """By how much more was said than a mouth can."""
-        return self.seconds - (time.monotonic() - self._began_s)
-
-    def say(self, sound: bytes) -> None:
-        """The next sound, 16-bit mono at 16 kHz in pieces of any size. What can't go out now is not said later, and
-        after its time the session ends."""
+    async def say(self, sound: bytes) -> None:
+        """The next sound, 16-bit mono at 16 kHz in pieces of any size. What comes faster than a mouth speaks has to wait,
+        what can't go out is not said later, and after its time the session ends."""
         self._rest += sound
         while len(self._rest) >= FRAME_BYTES and not self.ended:
-            frame = bytes(self._rest[:FRAME_BYTES])
+            now_s = time.monotonic()
+            if self._until_s - now_s > AHEAD_S:  # not a microphone, but a file
+                await asyncio.sleep(self._until_s - now_s - AHEAD_S)
+            self._until_s = max(self._until_s, now_s) + FRAME_S
+            self._send(bytes(self._rest[:FRAME_BYTES]))
             del self._rest[:FRAME_BYTES]
-            self._send(frame)
             self._said += 1
             if self._said >= self._most:
                 self.end()
@@ -148,15 +146,13 @@ class Voices:
             reading: asyncio.Task[bytes] | None = None
             try:
                 while not session.ended:
-                    if session.ahead_s > AHEAD_S:  # not a microphone, but a file
-                        await asyncio.sleep(session.ahead_s - AHEAD_S)
                     reading = reading or asyncio.ensure_future(sound())
                     await asyncio.wait([reading], timeout=LOOK_S)
                     if reading.done():
                         data, reading = reading.result(), None
                         if not data:
                             break
-                        session.say(data)
+                        await session.say(data)
                     for news in heard.news():
                         yield news
             finally:
