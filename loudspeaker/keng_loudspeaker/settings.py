@@ -33,8 +33,8 @@ class LoudspeakerSettings(ServiceSettings):
     volume: int = Field(100, ge=0, le=100, description="volume of everything that is played, in percent")
     volumes: list[str] = Field(
         [],
-        examples=[["05:00 100", "20:00 60"]],
-        description="share of the volume from a time of day on, in percent; emergencies have it all",
+        description='share of the volume from a time of day on, in percent, such as ["05:00 100", "20:00 60"]; '
+        "emergencies have it all",
     )
     loudness_lufs: float = Field(
         -16.0,
@@ -73,9 +73,8 @@ class LoudspeakerSettings(ServiceSettings):
     test_at: str = Field(
         "",
         pattern=r"^(([01]\d|2[0-3]):[0-5]\d)?$",
-        examples=["02:30"],
-        description="local time of a soft test in the night, 30 dB below a siren, for the microphone, if nothing was "
-        "played and checked for most of a day; empty for none",
+        description="local time, such as 02:30, of a soft test in the night, 30 dB below a siren, for the microphone, "
+        "if nothing was played and checked for most of a day; empty for none",
     )
     button: str = Field(
         "",

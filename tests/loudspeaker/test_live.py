@@ -20,7 +20,7 @@ from keng_contracts.topics import Kind, Topic
 from keng_loudspeaker.playing import live
 from keng_loudspeaker.playing.live import HELD, PILED, Playout
 from keng_runtime.live_voice import FRAME_BYTES, FRAME_S, RATE, Listening, Speaking
-from tests.loudspeaker.conftest import LONG, RunningNode, Village, children_of, play
+from tests.loudspeaker.conftest import LONG, RunningNode, Village, children_of, play, zones_of
 from tests.support.broker import COMMUNE
 from tests.support.processes import until
 
@@ -97,17 +97,16 @@ def test_after_a_stall_the_voice_is_as_near_as_before() -> None:
 class Mouth:
     """Somebody who speaks: the console's end of a session."""
 
-    def __init__(self, village: Village, gong: bool = False) -> None:
+    def __init__(self, village: Village) -> None:
         self._village = village
         self._speaking = Speaking()
         self._session = f"loi-noi-{uuid.uuid4()}"
         item = Live(session=self._session, key=self._speaking.key)
-        self.order = Play(play=self._session, priority=Priority.LIVE, items=[item], gong=gong, night="Trần Thị Lan")
+        self.order = Play(play=self._session, priority=Priority.LIVE, items=[item], night="Trần Thị Lan")
         self.play = self.order.play
 
     async def open(self) -> None:
         """Order it, and wait until the node says that it takes it."""
-        await until(lambda: self._village.status.state == "online", what="the node is there")
         await self._village.order(self._village.alerts.command(self.order))
         await self._village.event(self.play, What.ACCEPTED)
 
@@ -127,8 +126,14 @@ class Mouth:
         await self.send(self._speaking.frame(b""))
 
 
-async def test_a_live_voice_is_heard_as_long_as_it_speaks(node: RunningNode, village: Village) -> None:
-    mouth = Mouth(village)
+@pytest.fixture
+async def mouth(node: RunningNode, village: Village) -> Mouth:
+    """At a node that hears commands."""
+    await until(zones_of(node), within=30, what="the node has its zones")
+    return Mouth(village)
+
+
+async def test_a_live_voice_is_heard_as_long_as_it_speaks(node: RunningNode, village: Village, mouth: Mouth) -> None:
     await mouth.open()
     await mouth.speak(2.0)
     started = await village.event(mouth.play, What.STARTED)
@@ -139,8 +144,8 @@ async def test_a_live_voice_is_heard_as_long_as_it_speaks(node: RunningNode, vil
     assert finished.sounded_s is not None and 1.6 < finished.sounded_s < 2.3
 
 
-async def test_forged_frames_are_not_heard(node: RunningNode, village: Village) -> None:
-    mouth, forger = Mouth(village), Speaking()
+async def test_forged_frames_are_not_heard(node: RunningNode, village: Village, mouth: Mouth) -> None:
+    forger = Speaking()
     await mouth.open()
     async with node.ears() as ears:
         await mouth.speak(0.6, QUIET)
@@ -155,8 +160,9 @@ async def test_forged_frames_are_not_heard(node: RunningNode, village: Village) 
     assert failed.reason == "nothing-was-said"
 
 
-async def test_a_voice_that_breaks_off_is_said_to_be_lost_and_gives_way(node: RunningNode, village: Village) -> None:
-    mouth = Mouth(village)
+async def test_a_voice_that_breaks_off_is_said_to_be_lost_and_gives_way(
+    node: RunningNode, village: Village, mouth: Mouth
+) -> None:
     await mouth.open()
     await mouth.speak(1.0)
     lost = await village.event(mouth.play, What.FAILED)
@@ -164,8 +170,7 @@ async def test_a_voice_that_breaks_off_is_said_to_be_lost_and_gives_way(node: Ru
     await until(lambda: village.status.playing == "", what="nothing plays any more")
 
 
-async def test_an_emergency_cuts_a_live_voice_at_once(node: RunningNode, village: Village) -> None:
-    mouth = Mouth(village)
+async def test_an_emergency_cuts_a_live_voice_at_once(node: RunningNode, village: Village, mouth: Mouth) -> None:
     await mouth.open()
     speaking = asyncio.create_task(mouth.speak(20.0))
     await village.event(mouth.play, What.STARTED)
@@ -181,8 +186,9 @@ async def test_an_emergency_cuts_a_live_voice_at_once(node: RunningNode, village
     assert What.STARTED not in village.steps(mouth.play)[village.steps(mouth.play).index(What.CUT) :]
 
 
-async def test_a_player_that_dies_is_replaced_while_somebody_speaks(node: RunningNode, village: Village) -> None:
-    mouth = Mouth(village)
+async def test_a_player_that_dies_is_replaced_while_somebody_speaks(
+    node: RunningNode, village: Village, mouth: Mouth
+) -> None:
     await mouth.open()
     speaking = asyncio.create_task(mouth.speak(20.0))
     await village.event(mouth.play, What.STARTED)

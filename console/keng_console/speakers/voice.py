@@ -57,7 +57,7 @@ class Session:
         return self._said * FRAME_S
 
     async def say(self, sound: bytes) -> None:
-        """The next sound, 16-bit mono at 16 kHz in pieces of any size. What comes faster than a mouth speaks has to wait,
+        """The next sound, 16-bit mono at 16 kHz, in pieces of any size. What comes faster than a mouth speaks waits,
         what can't go out is not said later, and after its time the session ends."""
         self._rest += sound
         while len(self._rest) >= FRAME_BYTES and not self.ended:

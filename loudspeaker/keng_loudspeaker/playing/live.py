@@ -142,6 +142,11 @@ class LiveVoice:
         elif sound is not None and self.over is None:
             self.over = ""
 
+    def ended(self) -> bool:
+        """Whether it is over now."""
+        self._look(time.monotonic())
+        return self.over is not None
+
     def _look(self, now_s: float) -> None:
         if self.over is None and now_s > self._ends_s:
             self.over = "time-up"

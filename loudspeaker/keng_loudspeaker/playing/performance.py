@@ -44,6 +44,8 @@ DEVICE_S = 10.0
 CONNECT_S = 15.0
 #: A stream that failed is tried again after this time, then after twice as long …
 RELAY_AGAIN_S, RELAY_AGAIN_MAX_S = 1.0, 30.0
+#: So is a player that fails while somebody speaks, from AGAIN_S up to this.
+LIVE_AGAIN_MAX_S = 3.0
 #: What goes on after an interruption begins so much before the place where it was cut: the word itself was lost.
 OVERLAP_S = 1.0
 
@@ -232,18 +234,23 @@ class Performance:
 
     async def _live(self, voice: LiveVoice, tell: Tell) -> bool:
         """Play a voice while it speaks. A player that fails is replaced, and what is spoken by then is heard."""
-        heard = False
+        heard = told = False
+        pause_s = AGAIN_S
         async with voice.listened():
-            while voice.over is None:
+            while not voice.ended():
                 try:
                     async with self._listening() as (device, player, hearing):
                         await voice.play(player, device.ears, hearing, tell, self._manner.volume)
+                    told = True
                 except (PlayerFailed, Problem) as failure:
                     what = What.SILENT if isinstance(failure, Silent) else What.FAILED
                     tell(what, f"{failure} (tried again)")
-                    await asyncio.sleep(AGAIN_S)
+                    await asyncio.sleep(pause_s)
+                    pause_s = min(2 * pause_s, LIVE_AGAIN_MAX_S)
                 heard = heard or (self._hearing is not None and self._hearing.first_s is not None)
                 await self._dismiss()  # it was set up for this alone
+        if not told:
+            tell(What.FAILED, voice.over or "not-played")
         return heard
 
     def _shape(self, clip: Clip | Stream) -> Shape:
