@@ -85,16 +85,16 @@ async def test_a_full_disk_delays_no_evidence_and_loses_none(
         courier = Courier(outbox, link, topic)
         outbox._db.execute("PRAGMA max_page_count=1")  # SQLite then finds no room for another page
         heard: set[int] = set()
-        for seq in range(60):
+        for seq in range(500):
             courier.add(event(seq))
             await courier.work()
         async for message in console.messages():
             heard.add(PlaybackEvent.model_validate_json(message.payload).seq)
             message.ack()
-            if len(heard) == 60:
+            if len(heard) == 500:
                 break
-        assert outbox.pending < 60 and "disk is full" in caplog.text and "free the disk" in caplog.text
+        assert outbox.pending < 500 and "disk is full" in caplog.text and "free the disk" in caplog.text
         outbox._db.execute("PRAGMA max_page_count=1000000")
         await courier.work()
-        assert outbox.pending == 60
+        assert outbox.pending == 500
         courier.close()

@@ -29,8 +29,7 @@ class Diary:
     """The file, and in memory what it holds: a disk that takes nothing must not make an announcement come twice."""
 
     def __init__(self, path: Path) -> None:
-        loses = "an announcement of the last minutes could be repeated"
-        self._db = open_database(path, _SCHEMA, loses, journal="PERSIST", room=True)
+        self._db = open_database(path, _SCHEMA, "an announcement of the last minutes could be repeated")
         rows = self._db.execute("SELECT play, state FROM occurrence").fetchall()
         self.begun = {play for play, state in rows if state != "skipped"}
         self.skipped = {play for play, state in rows if state == "skipped"}

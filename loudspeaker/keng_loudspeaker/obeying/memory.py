@@ -16,6 +16,7 @@ from types import MappingProxyType
 
 from keng_contracts.errors import Problem
 from keng_loudspeaker.playing.playlist import MAX_ENDED
+from keng_runtime.files import write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -28,40 +29,34 @@ CREATE TABLE IF NOT EXISTS refused (count INTEGER NOT NULL);
 """
 
 
-#: Room that a database has for what is written on a full disk, in bytes and in its pages.
-ROOM, ROOM_PAGES = 1 << 16, 16
+#: Of each database so many pages are kept free in the file and in its journal, for what is written on a full disk; and
+#: so many bytes beside it, for those two files, which a database that was closed has to make anew.
+FREE_PAGES, BESIDE = 16, 1 << 17
 
 
-def open_database(
-    path: Path, schema: str, loses: str, *, journal: str = "WAL", room: bool = False
-) -> sqlite3.Connection:
-    """Open or make a database that is written through. A damaged one is moved aside, with a line that says what is lost
-    by it: a loudspeaker goes on. With ``room`` small writes go on for long on a disk that has become full; with the
-    ``journal`` PERSIST, slower, also after the node was started anew on it. Raises :class:`Problem` if the folder can't
-    be used at all."""
-    full = False
+def open_database(path: Path, schema: str, loses: str) -> sqlite3.Connection:
+    """Open or make a database that is written through, and small writes go on for long on a disk that has become full.
+    A damaged one is moved aside, with a line that says what is lost by it: a loudspeaker goes on. Raises
+    :class:`Problem` if the folder can't be used at all."""
+    room = path.with_name(f"{path.name}-room")
     for attempt in (1, 2):
         database = None
         try:
             database = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
-            if full:  # without the file for the memory that is shared with others, for which there is no room
-                database.execute("PRAGMA locking_mode=EXCLUSIVE")
-            database.execute(f"PRAGMA journal_mode={journal}")
+            database.execute("PRAGMA journal_mode=WAL")
             database.execute("PRAGMA synchronous=FULL")
             if database.execute("PRAGMA quick_check").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("damaged")
             database.executescript(schema)
-            if room:
-                _make_room(database)
+            _keep_room(database, room)
             return database
         except sqlite3.OperationalError as error:
             if database is not None:
                 database.close()
-            if attempt == 2:
-                raise Problem(
-                    f"can't be opened ({error})", where=str(path), todo="check owner, mode and room"
-                ) from None
-            full = True
+            if attempt == 2 or not room.exists():
+                todo = "check owner, mode and room"
+                raise Problem(f"can't be opened ({error})", where=str(path), todo=todo) from None
+            room.unlink()
         except sqlite3.DatabaseError as error:
             if database is not None:
                 database.close()
@@ -75,16 +70,16 @@ def open_database(
     raise Problem("can't be made", where=str(path), todo="check the disk")
 
 
-def _make_room(database: sqlite3.Connection) -> None:
-    """Pages that are free in the file, and a journal as long: what they hold next needs no room on the disk."""
-    database.execute(f"PRAGMA wal_autocheckpoint={ROOM_PAGES * 3 // 4}")
+def _keep_room(database: sqlite3.Connection, room: Path) -> None:
+    database.execute(f"PRAGMA wal_autocheckpoint={FREE_PAGES * 3 // 4}")  # or the journal would grow beyond it
     try:
-        if database.execute("PRAGMA freelist_count").fetchone()[0] < ROOM_PAGES:
-            database.execute("CREATE TABLE IF NOT EXISTS room (filler BLOB)")
-            database.execute("INSERT INTO room VALUES (zeroblob(?))", (ROOM,))
-            database.execute("DROP TABLE room")
-    except sqlite3.Error as error:
-        log.warning("no room can be kept for a full disk (%s)", error)
+        database.execute("CREATE TABLE IF NOT EXISTS room (filler BLOB)")
+        database.execute("INSERT INTO room VALUES (zeroblob(?))", (FREE_PAGES * 4096,))
+        database.execute("DROP TABLE room")
+        if not room.exists():
+            write_atomically(room, bytes(BESIDE))
+    except (sqlite3.Error, OSError) as error:
+        log.warning("%s: no room can be kept for a full disk (%s)", room, error)
 
 
 class Memory:
@@ -92,7 +87,7 @@ class Memory:
     written still holds until the node ends."""
 
     def __init__(self, path: Path) -> None:
-        self._db = open_database(path, _SCHEMA, "commands of the last hour could be repeated", room=True)
+        self._db = open_database(path, _SCHEMA, "commands of the last hour could be repeated")
         self._counters: dict[str, int] = dict(self._db.execute("SELECT issuer, ctr FROM counter"))
         row = self._db.execute("SELECT count FROM refused").fetchone()
         self.refused: int = row[0] if row else 0
