@@ -20,12 +20,14 @@ Answer = Callable[[BaseHTTPRequestHandler], None]
 
 class HttpsServer:
     """``with HttpsServer() as server: server.files["/a.wav"] = b"…"``; ``requests`` holds (path, Range) as they came.
-    ``answers`` are used up one by one, each for one request, before files are served."""
+    ``answers`` are used up one by one, each for one request, before files are served. While it is not ``reachable`` it
+    hangs up."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.requests: list[tuple[str, str]] = []
         self.answers: list[Answer] = []
+        self.reachable = True
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -47,12 +49,16 @@ class HttpsServer:
             def log_message(self, *_: object) -> None:
                 pass
 
+        class Server(ThreadingHTTPServer):
+            def verify_request(self, *_: object) -> bool:
+                return outer.reachable
+
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         folder = credentials() / "broker"
         context.load_cert_chain(folder / "server.crt", folder / "server.key")
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     @property
