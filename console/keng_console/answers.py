@@ -16,6 +16,7 @@ from keng_console.speakers.announcement import Announce, Announced, ListBulletin
 from keng_console.speakers.announcer import Announcer
 from keng_console.speakers.doors import OPEN_S
 from keng_console.speakers.history import Ordered, ordered
+from keng_console.speakers.outcome import OUTCOME
 from keng_console.speakers.programmer import Programmer
 from keng_console.speakers.voice import Session, Voices
 from keng_console.talk import ANSWER, TOLD, Approve, List, Publish, Request, Show, Speak, Tell
@@ -69,9 +70,9 @@ def answers(
         async with aclosing(voices.speak(request.to, caller.by, lambda: caller.more.read(1 << 14), **how)) as steps:
             async for step in steps:
                 if isinstance(step, Session):
-                    yield {"play": step.play, "speakers": step.speakers}
+                    yield {"sent": step.sent}
                 else:
-                    yield {"speaker": step[0], "event": step[1].model_dump(mode="json", exclude_defaults=True)}
+                    yield {"outcome": OUTCOME.dump_python(step, mode="json")}
 
     async def announce(request: Announce, caller: Caller) -> Lines:
         async with aclosing(announcer.announce(request, caller.by)) as lines:

@@ -205,6 +205,11 @@ class Live:
         self.speakers[node] = Heard(status, heard_ms)
         _bound(self.speakers, MAX_NODES)
 
+    def is_online(self, speaker: str) -> bool:
+        """Whether a loudspeaker was last heard to be there."""
+        heard = self.speakers.get(speaker)
+        return heard is not None and heard.said.state == "online"
+
     def alert(self, id_: str, document: AlertDocument | None) -> None:
         """An alert's state, or None when the broker was told to forget it.
 

@@ -80,7 +80,7 @@ async def test_a_person_speaks_into_a_browser_and_sees_which_loudspeakers_sounde
     await expect(page.locator("#heard")).to_contain_text("đang phát", timeout=20_000)
     await page.screenshot(path=ARTEFACTS / "voice-phone.png")
     await page.get_by_role("button", name="Kết thúc").click()
-    await expect(page.locator("#heard")).to_contain_text(re.compile(r"đã phát \d+ giây"), timeout=20_000)
+    await expect(page.locator("#heard")).to_contain_text(re.compile(r"đã phát xong, −[\d,]+ dBFS"), timeout=20_000)
     await expect(page.get_by_role("status")).to_have_text("Đã dừng.")
     assert page.complaints == []  # type: ignore[attr-defined]
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from keng_console.cap.bulletins import Bulletins
 from keng_console.live import Live
 from keng_console.speakers import history
 from keng_console.speakers.announcement import Announce, Silence, name, play_of
 from keng_console.speakers.orders import audiences, reached
-from keng_console.speakers.outcome import Outcome, Stands, outcome
+from keng_console.speakers.outcome import OUTCOME, Outcome, Stands, outcome
 from keng_console.speakers.sender import Along, Sent, Speakers
 from keng_contracts.commands import Media, Play, Prepare, Priority, Recorded, Stop
 from keng_contracts.errors import Problem
@@ -39,7 +39,6 @@ AHEAD_MS = 4000
 #: An announcement is watched for so long at most, in seconds.
 MOST_S = 4 * 3600.0
 
-_OUTCOME = TypeAdapter(Outcome)
 Lines = AsyncGenerator[dict[str, Any], None]
 _Said = tuple[str, PlaybackEvent]
 
@@ -93,7 +92,7 @@ class Announcer:
             if request.bulletin is not None:
                 self._live.bulletins = await asyncio.to_thread(self._bulletins.newest)
             outcomes = {s.id: outcome(s.id, (), play, online=self._online(s)) for s in meant}
-            yield {"sent": {"play": play.play, "to": job.to, "speakers": [_meant(s, self._online(s)) for s in meant]}}
+            yield {"sent": sent(play.play, job.to, meant, self._live)}
             async for line in self._follow(play, outcomes, said, request.wait_s):
                 yield line
 
@@ -114,7 +113,7 @@ class Announcer:
 
     async def _prepare(self, job: _Job, meant: list[Speaker], said: asyncio.Queue[_Said], by: str) -> Lines:
         """Have the sounds ready where they can be had; raises :class:`Problem` if that is nowhere."""
-        sent = await self._speakers.order(job.to, Prepare(items=job.items), by, VALID_S)
+        ordered = await self._speakers.order(job.to, Prepare(items=job.items), by, VALID_S)
         yield {"preparing": {"speakers": [s.id for s in meant if self._online(s)]}}
         waits = {s.id for s in meant if self._online(s)}
         ready, why = set(), ""
@@ -126,7 +125,7 @@ class Announcer:
                             node, event = await said.get()
                     except TimeoutError:
                         continue
-                    if not _answers(event, sent) or event.what is What.ACCEPTED:
+                    if not _answers(event, ordered) or event.what is What.ACCEPTED:
                         continue
                     waits.discard(node)
                     if event.what is What.FINISHED:
@@ -163,7 +162,7 @@ class Announcer:
                 found = outcome(node, events[node].values(), play)
                 if found != outcomes.get(node):
                     outcomes[node], news_s = found, loop.time()
-                    yield {"outcome": _OUTCOME.dump_python(found, mode="json")}
+                    yield {"outcome": OUTCOME.dump_python(found, mode="json")}
             elif node in outcomes and event.what is What.REFUSED and not event.play and not event.command:
                 yield {"note": {"speaker": node, "reason": f"refused a command that it can't name: {event.reason}"}}
 
@@ -180,15 +179,15 @@ class Announcer:
             raise Problem(what, where=request.play or "stop", todo="name zones or loudspeakers: --to …")
         meant = reached(to, registry)
         with self._watch() as said:
-            sent = await self._speakers.order(to, Stop(play=request.play), by, STOP_VALID_S)
+            ordered = await self._speakers.order(to, Stop(play=request.play), by, STOP_VALID_S)
             log.info("%s stops %s in %s", by, request.play or "everything", ", ".join(to))
-            yield {"sent": {"play": request.play, "to": to, "speakers": [_meant(s, self._online(s)) for s in meant]}}
+            yield {"sent": sent(request.play, to, meant, self._live)}
             waits = {s.id for s in meant if self._online(s)}
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(request.wait_s):
                     while waits:
                         node, event = await said.get()
-                        if not _answers(event, sent):
+                        if not _answers(event, ordered):
                             continue
                         waits.discard(node)
                         done = event.what is What.ACCEPTED
@@ -205,8 +204,7 @@ class Announcer:
         return self._is_online(speaker.id)
 
     def _is_online(self, speaker: str) -> bool:
-        heard = self._live.speakers.get(speaker)
-        return heard is not None and heard.said.state == "online"
+        return self._live.is_online(speaker)
 
     def _plays(self, speaker: str) -> str:
         """What a loudspeaker says that it plays."""
@@ -234,5 +232,7 @@ def _answers(event: PlaybackEvent, sent: list[Sent]) -> bool:
     return any(event.command == one.jti for one in sent)
 
 
-def _meant(speaker: Speaker, online: bool) -> dict[str, Any]:
-    return {"id": speaker.id, "name": speaker.name, "online": online}
+def sent(play: str, to: list[str], meant: list[Speaker], live: Live) -> dict[str, Any]:
+    """What was sent where, for those who asked for it."""
+    speakers = [{"id": s.id, "name": s.name, "online": live.is_online(s.id)} for s in meant]
+    return {"play": play, "to": to, "speakers": speakers}

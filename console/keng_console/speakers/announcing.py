@@ -16,14 +16,13 @@ from keng_console.cap.judge import Bulletin
 from keng_console.speakers import outcome_words as say
 from keng_console.speakers.announcement import Announce, Announced, ListBulletins, Manner, Silence
 from keng_console.speakers.history import Ordered
-from keng_console.speakers.outcome import Outcome
+from keng_console.speakers.outcome import OUTCOME, Outcome
 from keng_console.telling import ask
 from keng_contracts.commands import Media, Play, Priority
 from keng_contracts.errors import Problem
 from keng_runtime.cli import settings_option
 from keng_runtime.settings import explain
 
-_OUTCOME = TypeAdapter(Outcome)
 _ORDERED = TypeAdapter(Ordered)
 _json = click.option("--json", "as_json", is_flag=True, help="JSON, and nothing else.")
 _wait = click.option(
@@ -126,7 +125,7 @@ def _watch(request: Announce, settings_file: Path | None, as_json: bool) -> int:
                 if not as_json:
                     click.echo(f"Đã gửi (sent): {', '.join(sent['to'])} · {sent['play']}")
             elif "outcome" in line:
-                news = _OUTCOME.validate_python(line["outcome"])
+                news = OUTCOME.validate_python(line["outcome"])
                 outcomes[news.speaker] = news
                 if not as_json:
                     click.echo(f"  {news.speaker}: {say.stands(news)}")
@@ -136,16 +135,20 @@ def _watch(request: Announce, settings_file: Path | None, as_json: bool) -> int:
         if not sent:
             raise
         click.echo("Thôi theo dõi, loa vẫn phát (not watched any more; it goes on)", err=True)
+    return results(sent, outcomes, as_json)
+
+
+def results(sent: dict[str, Any], outcomes: dict[str, Outcome], as_json: bool = False) -> int:
+    """Say how it ended on each loudspeaker; returns 1 if one that was online did not sound, else 0."""
     rows = [(one, outcomes.get(one["id"])) for one in sent["speakers"]]
-    silent = [one for one, found in rows if one["online"] and (found is None or not found.started)]
     if as_json:
-        told = [{**one, **(_OUTCOME.dump_python(found, mode="json") if found else {})} for one, found in rows]
+        told = [{**one, **(OUTCOME.dump_python(found, mode="json") if found else {})} for one, found in rows]
         click.echo(json.dumps({**sent, "speakers": told}, ensure_ascii=False))
     else:
         click.echo("Kết quả (result):")
         for one, found in rows:
             click.echo(f"  {one['name']:24} {say.nothing(one['online']) if found is None else say.stands(found)}")
-    return 1 if silent else 0
+    return int(any(one["online"] and (found is None or not found.started) for one, found in rows))
 
 
 @click.command()

@@ -25,6 +25,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from pydantic import TypeAdapter
+
 from keng_contracts.commands import Play
 from keng_contracts.playback import PlaybackEvent, What
 
@@ -70,6 +72,10 @@ class Outcome:
         return self.stands in OPEN
 
 
+#: For what crosses the desk.
+OUTCOME = TypeAdapter(Outcome)
+
+
 def outcome(speaker: str, events: Iterable[PlaybackEvent], play: Play, *, online: bool = True) -> Outcome:
     """How a job stands on a loudspeaker; ``events`` are those about it, in any order."""
     stands, reason = Stands.ASKED if online else Stands.AWAY, ""
@@ -100,7 +106,7 @@ def outcome(speaker: str, events: Iterable[PlaybackEvent], play: Play, *, online
                 ended += 1
             case What.HEARD | What.UNHEARD:
                 heard = event.what is What.HEARD and heard is not False
-        if event.what in (What.FINISHED, What.CUT):
+        if event.what in (What.FINISHED, What.CUT, What.FAILED):
             level = event.level_dbfs if event.level_dbfs is not None else level
             sounded += event.sounded_s or 0.0
         if ended >= len(play.items) * play.repeats and stands in (Stands.WAITING, Stands.SOUNDING):

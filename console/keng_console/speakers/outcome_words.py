@@ -30,6 +30,9 @@ _REASONS = (
     ("repeat (.*) of (.*)", "lần {}/{}", "{} of {}"),
     ("waited-too-long", "chờ quá lâu", "it waited too long"),
     ("nothing-heard", "không có tiếng ra loa", "no sound came out"),
+    ("voice-lost", "mất tiếng nói giữa chừng", "the voice broke off"),
+    ("nothing-was-said", "không ai nói gì", "nothing was said"),
+    ("time-up", "hết giờ", "its time was over"),
     ("node-stopped", "máy ở loa đã tắt", "the node was ended"),
     ("on-arrival: clock-unknown", "không cùng lúc: đồng hồ chưa đúng giờ", "not together: its clock is not kept"),
     ("on-arrival: (.*)", "không cùng lúc: {}", "not together: {}"),
@@ -38,11 +41,12 @@ _REASONS = (
 
 def stands(outcome: Outcome) -> str:
     """``đã phát xong, −20,1 dBFS, 5,2 giây (finished, −20.1 dBFS, 5.2 s)``."""
-    return _both([_stands(outcome, index) for index in (0, 1)])
+    return _both([stands_in(outcome, language) for language in ("vi", "en")])
 
 
-def _stands(outcome: Outcome, index: int) -> str:
-    w = words(("vi", "en")[index])
+def stands_in(outcome: Outcome, language: str) -> str:
+    """The same in one language."""
+    w, index = words(language), ("vi", "en").index(language)
     told = [_WORDS[outcome.stands][index]]
     # What was said as it started is over once it has finished, but for a start that was not together.
     if outcome.reason and (outcome.stands is not Stands.FINISHED or outcome.reason.startswith("on-arrival")):

@@ -15,14 +15,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from keng_contracts.commands import Recorded, Siren, Speech
+from keng_contracts.commands import GONG_S, Recorded, Siren, Speech
 from keng_contracts.programme import Entry, Occurrence, Programme
 
 DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 #: Measured on a commune's notices, spoken by espeak-ng at the loudspeakers' own pace, pauses and all (204 and 203). A
 #: voice of Piper, recorded words or another ``words_per_minute`` make it another.
 SYLLABLES_PER_MINUTE = 200
-GONG_S = 2.4
 
 
 class Quota(BaseModel):

@@ -14,13 +14,15 @@ from typing import Any
 import click
 
 from keng_console.settings import ConsoleSettings
+from keng_console.speakers import outcome_words as say
+from keng_console.speakers.announcing import results
 from keng_console.speakers.microphone import level_dbfs, microphone, standard_input
+from keng_console.speakers.outcome import OUTCOME, Outcome
 from keng_console.speakers.voice import LOUDSPEAKER_S
 from keng_console.talk import NAME, Speak
 from keng_console.telling import not_there
 from keng_contracts.commands import GONG_S
 from keng_contracts.errors import Problem
-from keng_contracts.playback import PlaybackEvent, What
 from keng_runtime.cli import settings_option
 from keng_runtime.settings import load
 
@@ -52,7 +54,7 @@ def speak(
     """Speak now, live, through the loudspeakers of some zones.
 
     Ends with Enter or Ctrl-C; then it says which loudspeakers sounded. A siren or a bulletin that is khẩn cấp cuts a
-    live voice. Exit status 0 when all of them sounded, 1 when not, 2 when nobody could be told.
+    live voice. Exit status 0 when all that are online sounded, 1 when not, 2 when nobody could be told.
 
     \b
     Examples:
@@ -88,8 +90,8 @@ async def _speak(request: Speak, path: Path, source: str, raw: bool) -> int:
     ):
         line = await _line(reader)
         assert line is not None
-        speakers: list[str] = line["speakers"]
-        click.echo(f"{len(speakers)} loa (loudspeakers): {', '.join(speakers)}")
+        sent = line["sent"]
+        click.echo(f"Đã gửi (sent): {', '.join(sent['to'])} · {sent['play']}")
         if not raw and sys.stdin.isatty():
             loop.add_reader(sys.stdin, stop.set)
         told = asyncio.create_task(_told(reader))
@@ -104,7 +106,7 @@ async def _speak(request: Speak, path: Path, source: str, raw: bool) -> int:
         with contextlib.suppress(OSError):
             writer.write_eof()
         click.echo("")
-        return _outcome(speakers, await told)
+        return results(sent, await told)
 
 
 async def _forward(sound: asyncio.StreamReader, writer: asyncio.StreamWriter, gong_s: float, raw: bool) -> None:
@@ -132,33 +134,14 @@ async def _forward(sound: asyncio.StreamReader, writer: asyncio.StreamWriter, go
             click.echo(f"\r  {passed // 60:02}:{passed % 60:02}  {'█' * full}{'·' * (BAR - full)} ", nl=False)
 
 
-async def _told(reader: asyncio.StreamReader) -> dict[str, list[PlaybackEvent]]:
-    """What loudspeakers say of it until the console has no more to tell; a failure is shown at once."""
-    told: dict[str, list[PlaybackEvent]] = {}
+async def _told(reader: asyncio.StreamReader) -> dict[str, Outcome]:
+    """How it stands on each loudspeaker, until the console has no more to tell; who speaks sees it at once."""
+    outcomes: dict[str, Outcome] = {}
     while (line := await _line(reader)) is not None:
-        event = PlaybackEvent.model_validate(line["event"])
-        told.setdefault(line["speaker"], []).append(event)
-        if event.what in (What.REFUSED, What.FAILED, What.SILENT, What.CUT):
-            click.echo(f"\r{line['speaker']}: {event.what} {event.reason}{' ' * BAR}")
-    return told
-
-
-def _outcome(speakers: list[str], told: dict[str, list[PlaybackEvent]]) -> int:
-    """The table at the end; returns the exit status."""
-    silent = 0
-    for speaker in speakers:
-        events = told.get(speaker, [])
-        started = next((e for e in events if e.what is What.STARTED), None)
-        last = events[-1] if events else None
-        if started is None:
-            silent += 1
-            why = f"{last.what} {last.reason}".strip() if last else "không trả lời (no answer)"
-            click.echo(f"  {speaker:24} KHÔNG PHÁT (silent): {why}")
-        else:
-            ended = next((e for e in reversed(events) if e.sounded_s is not None), started)
-            level = "" if ended.level_dbfs is None else f", {ended.level_dbfs:.0f} dBFS"
-            click.echo(f"  {speaker:24} đã phát (sounded) {ended.sounded_s or 0:.0f} s{level}")
-    return 1 if silent else 0
+        news = OUTCOME.validate_python(line["outcome"])
+        outcomes[news.speaker] = news
+        click.echo(f"\r  {news.speaker}: {say.stands(news)}{' ' * 10}")
+    return outcomes
 
 
 @contextlib.asynccontextmanager

@@ -8,14 +8,16 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from keng_console.live import Live as Known
+from keng_console.speakers.announcer import sent
 from keng_console.speakers.doors import Doors
 from keng_console.speakers.orders import audiences, reached
+from keng_console.speakers.outcome import Outcome, Stands, outcome
 from keng_console.speakers.sender import Speakers
 from keng_contracts.commands import Live, Play, Priority
 from keng_contracts.errors import Problem
-from keng_contracts.playback import PlaybackEvent, What
 from keng_contracts.quiet import require_hour
 from keng_contracts.topics import Kind, Topic
 from keng_runtime.clock import now_ms
@@ -32,16 +34,14 @@ LOUDSPEAKER_S = 0.8
 LOOK_S, AFTER_S = 0.1, 8.0
 #: What comes by more than this ahead of the time that it takes to say it has to wait.
 AHEAD_S = 0.06
-#: With these a loudspeaker is done with a voice.
-_LAST = frozenset({What.REFUSED, What.CUT, What.FINISHED})
 
 
 @dataclass(slots=True)
 class Session:
-    """One voice. ``play`` names it in all evidence; ``speakers`` are those whom it is meant for."""
+    """One voice. ``order`` is what loudspeakers were told, ``sent`` the same for those who asked for it."""
 
-    play: str
-    speakers: list[str]
+    order: Play
+    sent: dict[str, Any]
     _link: Link
     _topic: str
     _speaking: Speaking
@@ -115,8 +115,8 @@ class Voices:
         await self._speakers.order(auds, play, by, VALID_S)
         log.info("%s speaks to %s (%s)", by, ", ".join(auds), name)
         session = Session(
-            play=name,
-            speakers=[speaker.id for speaker in reached(auds, registry)],
+            order=play,
+            sent=sent(play.play, auds, reached(auds, registry), self._known),
             _link=self._link,
             _topic=str(Topic(registry.commune.id, Kind.VOICE, name)),
             _speaking=speaking,
@@ -137,9 +137,9 @@ class Voices:
         gong: bool,
         night: str | None,
         seconds: float,
-    ) -> AsyncGenerator[Session | tuple[str, PlaybackEvent], None]:
-        """Say what ``sound`` brings until it brings nothing more. Yields the session once it is ordered, and then what
-        each loudspeaker says of it, until all that are there are done with it. Raises :class:`Problem`."""
+    ) -> AsyncGenerator[Session | Outcome, None]:
+        """Say what ``sound`` brings until it brings nothing more. Yields the session once it is ordered, then how it
+        stands on each loudspeaker until all that are online are done with it. Raises :class:`Problem`."""
         async with self.open(to, by, gong=gong, night=night, seconds=seconds) as session:
             yield session
             heard = _Heard(self._known, session)
@@ -166,27 +166,27 @@ class Voices:
 
 
 class _Heard:
-    """What loudspeakers have said of a session; each step once."""
+    """How a session stands on each loudspeaker, as far as that was said."""
 
     def __init__(self, known: Known, session: Session) -> None:
         self._known = known
-        self._session = session
-        self._seen: set[tuple[str, int]] = set()
-        self._done: set[str] = set()
+        self._order = session.order
+        self._outcomes = {
+            one["id"]: outcome(one["id"], (), session.order, online=one["online"]) for one in session.sent["speakers"]
+        }
 
-    def news(self) -> list[tuple[str, PlaybackEvent]]:
+    def news(self) -> list[Outcome]:
+        """Outcomes that have changed."""
         found = []
-        for speaker in self._session.speakers:
-            for event in self._known.playback.get(speaker, []):
-                if event.play == self._session.play and (event.boot, event.seq) not in self._seen:
-                    self._seen.add((event.boot, event.seq))
-                    found.append((speaker, event))
-                    if event.what in _LAST or (event.what is What.FAILED and "(tried again)" not in event.reason):
-                        self._done.add(speaker)
+        for speaker, before in self._outcomes.items():
+            events = [e for e in self._known.playback.get(speaker, []) if e.play == self._order.play]
+            now = outcome(speaker, events, self._order, online=before.stands is not Stands.AWAY)
+            if now != before:
+                self._outcomes[speaker] = now
+                found.append(now)
         return found
 
     @property
     def done(self) -> bool:
-        """Whether all loudspeakers that are there have done with it."""
-        there = {name for name, heard in self._known.speakers.items() if heard.said.state != "offline"}
-        return there.intersection(self._session.speakers) <= self._done
+        """Whether no more is to come of those that are online."""
+        return not any(o.open and self._known.is_online(o.speaker) for o in self._outcomes.values())

@@ -19,6 +19,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from keng_console.database import DatabaseUnavailable
 from keng_console.pages import Pages
+from keng_console.speakers.outcome_words import stands_in
 from keng_console.speakers.voice import LOUDSPEAKER_S, Session, Voices
 from keng_console.words import choose
 from keng_contracts.commands import GONG_S
@@ -45,7 +46,8 @@ def router(voices: Voices, pages: Pages, registry: Callable[[], Registry | None]
         return HTMLResponse(html, 200 if door else 404, headers=headers)
 
     @routes.websocket("/voice/{secret}/sound")
-    async def sound(socket: WebSocket, secret: Secret) -> None:
+    async def sound(socket: WebSocket, secret: Secret, lang: Annotated[str | None, Query(max_length=8)] = None) -> None:
+        language = choose(lang)
         origin = urlsplit(socket.headers.get("origin", "")).netloc
         ours = {socket.headers.get("host"), urlsplit(public_url).netloc} - {"", None}
         door = voices.doors.take(secret) if origin in ours else None
@@ -59,11 +61,9 @@ def router(voices: Voices, pages: Pages, registry: Callable[[], Registry | None]
             async with aclosing(steps) as told:
                 async for step in told:
                     if isinstance(step, Session):
-                        names = {speaker: _name(speaker, registry()) for speaker in step.speakers}
-                        await socket.send_json({"speakers": names})
+                        await socket.send_json({"speakers": step.sent["speakers"]})
                     else:
-                        event = step[1].model_dump(mode="json", include={"what", "reason", "level_dbfs", "sounded_s"})
-                        await socket.send_json({"speaker": step[0], **event})
+                        await socket.send_json({"speaker": step.speaker, "said": stands_in(step, language)})
             await socket.close()
         except (Problem, DatabaseUnavailable) as problem:
             await socket.send_json({"problem": str(problem)})

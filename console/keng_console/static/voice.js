@@ -9,7 +9,7 @@ function say(what, more = "") {
   state.textContent = state.dataset[what].replace("%(why)s", more);
 }
 
-function row(speaker, called = speaker) {
+function row(speaker, called = speaker, online = true) {
   heard.hidden = false;
   const known = document.getElementById(`at-${speaker}`);
   if (known) return known;
@@ -20,7 +20,7 @@ function row(speaker, called = speaker) {
   made.append(name);
   const cell = made.insertCell();
   cell.id = `at-${speaker}`;
-  cell.textContent = rows.dataset.waiting;
+  cell.textContent = online ? rows.dataset.asked : rows.dataset.away;
   return cell;
 }
 
@@ -29,14 +29,12 @@ function take(message) {
     stop();
     state.textContent = message.problem;
   } else if (message.speakers) {
-    for (const [speaker, called] of Object.entries(message.speakers)) row(speaker, called);
+    for (const { id, name, online } of message.speakers) row(id, name, online);
     const gong = Number(state.dataset.gongS) * 1000;
     if (gong > 0) say("gong");
     setTimeout(() => over || say("speaking"), gong);
   } else {
-    const words = rows.dataset[message.what];
-    const text = words ? words.replace("%(s)s", Math.round(message.sounded_s ?? 0)) : `${rows.dataset.other}: ${message.reason ?? message.what}`;
-    row(message.speaker).textContent = text;
+    row(message.speaker).textContent = message.said;
   }
 }
 
@@ -57,7 +55,7 @@ async function start() {
     return say("refused", error.name ?? String(error));
   }
   say("connecting");
-  const address = new URL(`${location.pathname}/sound`, location.href);
+  const address = new URL(`${location.pathname}/sound?lang=${document.documentElement.lang}`, location.href);
   address.protocol = address.protocol.replace("http", "ws");
   socket = new WebSocket(address);
   socket.onmessage = (event) => take(JSON.parse(event.data));
