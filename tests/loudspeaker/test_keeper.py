@@ -33,8 +33,9 @@ MAY = frozenset({"programme"})
 FIVE = "ban-tin-20251117-0500"
 
 
-def trusting(*keys: SigningKey) -> TrustStore:
-    return TrustStore({key.kid: key.trusted(MAY) for key in keys})
+def trusting(*keys: SigningKey, former: tuple[SigningKey, ...] = ()) -> TrustStore:
+    now, before = ({key.kid: key.trusted(MAY) for key in some} for some in (keys, former))
+    return TrustStore(now, before)
 
 
 def signed(programme: Programme, key: SigningKey = OLD) -> bytes:
@@ -172,18 +173,18 @@ async def test_the_keeper_rests_while_files_are_fetched(tmp_path: Path, monkeypa
 
 
 def test_a_kept_programme_outlives_its_key_until_any_other_comes(tmp_path: Path) -> None:
-    def copy(*keys: SigningKey) -> ProgrammeCopy:
-        return ProgrammeCopy(trusting(*keys), tmp_path / "programme.jws", "quang-tho", "loa-phuoc-yen")
+    def copy(trust: TrustStore) -> ProgrammeCopy:
+        return ProgrammeCopy(trust, tmp_path / "programme.jws", "quang-tho", "loa-phuoc-yen")
 
-    assert copy(OLD).offer(signed(week(version=9))) is None
-    after = copy(NEW)  # its key was revoked, and the link is down
+    assert copy(trusting(OLD)).offer(signed(week(version=9))) is None
+    after = copy(trusting(NEW, former=(OLD,)))  # its key was revoked, and the link is down
     assert after.current == week(version=9)
     assert (after.offer(signed(week(version=10))) or "").startswith("unknown-key")
     assert after.offer(signed(week(version=3), NEW)) is None, (
         "who had the key must not lock others out by a high version"
     )
     assert (after.offer(signed(week(version=2), NEW)) or "").startswith("replayed")
-    assert copy(NEW).current == week(version=3)
+    assert copy(trusting(NEW)).current == week(version=3)
 
 
 def test_a_programme_that_is_signed_anew_is_kept_with_the_new_signature(tmp_path: Path) -> None:

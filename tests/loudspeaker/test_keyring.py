@@ -59,6 +59,20 @@ def test_an_older_document_brings_nothing_back(keyring: Keyring, tmp_path: Path)
     assert again.offer(signed(3, row(NEW))) is None and NEW.kid not in again.trust.keys, "revoked is for good"
 
 
+def test_former_keys_are_known_for_what_they_signed_before_also_after_a_restart(
+    keyring: Keyring, tmp_path: Path
+) -> None:
+    third = SigningKey.generate("alerts")
+    keyring.offer(signed(1, row(NEW), revoked=(OLD.kid,)))
+    keyring.offer(signed(2, row(third), revoked=(OLD.kid, NEW.kid)))
+    for known in (keyring, Keyring(pinned(), COMMUNE, tmp_path / "keys.json")):
+        assert set(known.trust.keys) == {ROOT.kid, third.kid}
+        assert set(known.trust.former) == {OLD.kid, NEW.kid}
+        assert known.trust.kept(NEW.sign(b"{}"))[1].kid == NEW.kid
+        with pytest.raises(NotTrusted):
+            known.trust.verify(NEW.sign(b"{}"))
+
+
 def test_only_who_may_is_heard(keyring: Keyring) -> None:
     assert keyring.offer(signed(1, row(NEW), by=OLD)) == "not-allowed"
     assert keyring.offer(signed(1, row(NEW), by=NEW)) == "unknown-key"

@@ -30,7 +30,7 @@ def test_a_registry_that_the_disk_does_not_take_holds_all_the_same(
 
 def test_a_kept_registry_outlives_its_key_until_any_other_comes(tmp_path: Path) -> None:
     new = SigningKey.generate("console")
-    after = TrustStore({new.kid: new.trusted(frozenset({"registry"}))})
+    after = TrustStore({new.kid: new.trusted(frozenset({"registry"}))}, former=TRUST.keys)
     file = tmp_path / "registry.jws"
 
     def signed(version: int, key: SigningKey) -> bytes:
@@ -44,6 +44,8 @@ def test_a_kept_registry_outlives_its_key_until_any_other_comes(tmp_path: Path) 
     assert not copy.offer(signed(2, new))
     again = RegistryCopy(after, file)
     assert again.current == sample(version=3)
+    file.write_bytes(signed(4, SigningKey.generate("console")))
+    assert RegistryCopy(after, file).current is None, "a key that was never in force"
 
 
 def test_a_registry_that_is_signed_anew_is_kept_with_the_new_signature_and_is_no_news(tmp_path: Path) -> None:

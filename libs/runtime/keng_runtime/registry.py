@@ -30,7 +30,8 @@ class RegistryCopy:
         self._kid = ""
         try:
             self._kept = file.read_bytes()
-            payload, self._kid = trust.kept(self._kept)
+            payload, key = trust.kept(self._kept)
+            self._kid = key.kid
             self.current = Registry.model_validate_json(payload)
         except FileNotFoundError:
             pass

@@ -7,7 +7,7 @@ the header only chooses among those. Nothing that a message says can widen what 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +86,10 @@ class TrustedKey:
 
 @dataclass(frozen=True, slots=True)
 class TrustStore:
-    """The pinned keys of a node, by key id."""
+    """The pinned keys of a node, by key id; ``former`` are those that were in force once and are no more."""
 
     keys: dict[str, TrustedKey]
+    former: dict[str, TrustedKey] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path) -> TrustStore:
@@ -116,17 +117,9 @@ class TrustStore:
         ]
         return json.dumps({"keys": rows}, indent=1).encode() + b"\n"
 
-    def kept(self, token: bytes) -> tuple[bytes, str]:
-        """Payload and key id of a document from our own disk, which was verified when it was written there: it may say
-        what it says also after its key was revoked. Raises :class:`NotTrusted` if it is damaged."""
-        try:
-            payload, key = self.verify(token)
-            return payload, key.kid
-        except NotTrusted as error:
-            if error.refusal is not Refusal.UNKNOWN_KEY:
-                raise
-        envelope = jws.extract_compact(token)
-        return bytes(envelope.payload or b""), str(envelope.headers().get("kid"))
+    def kept(self, token: bytes) -> tuple[bytes, TrustedKey]:
+        """As :meth:`verify`, of a document that we wrote to our own disk: its key may be a former one."""
+        return TrustStore({**self.former, **self.keys}).verify(token)
 
     def verify(self, token: bytes) -> tuple[bytes, TrustedKey]:
         """The payload and the key that signed it; raises :class:`NotTrusted`, and nothing else, for any bytes."""

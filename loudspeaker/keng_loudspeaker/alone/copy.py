@@ -34,7 +34,8 @@ class ProgrammeCopy:
         self._kid = ""
         try:
             self._kept = file.read_bytes()
-            payload, self._kid = trust.kept(self._kept)
+            payload, key = trust.kept(self._kept)
+            self._kid = key.kid
             self.current = Programme.model_validate_json(payload)
         except FileNotFoundError:
             pass

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -29,6 +30,7 @@ class Keyring:
         self._commune = commune
         self._file = file
         self._state = State()
+        self._former: dict[str, Key] = {}  # given once, and no more
         self.trust = TrustStore(dict(pinned.keys))
         self._read()
 
@@ -53,9 +55,11 @@ class Keyring:
         state = change(self._state, document, signer=key.kid, commune=self._commune, pinned=rights)
         if isinstance(state, str):
             return state
+        given = {key.kid for key in state.keys} - state.revoked
+        self._former |= {key.kid: key for key in self._state.keys if key.kid not in given}
         self._state = state
         try:
-            write_atomically(self._file, _document(state), 0o600)
+            write_atomically(self._file, _document(state, self._former.values()), 0o600)
         except OSError as error:
             log.error("the keys can't be written down (%s): they hold until the node ends; free the disk", error)
         self._apply()
@@ -66,11 +70,15 @@ class Keyring:
         in_force = {**given, **self._pinned}
         self.trust.keys.clear()
         self.trust.keys.update({kid: key for kid, key in in_force.items() if kid not in self._state.revoked})
+        once = {kid: _trusted(key) for kid, key in self._former.items()} | in_force
+        self.trust.former.clear()
+        self.trust.former.update({kid: key for kid, key in once.items() if kid not in self.trust.keys})
 
     def _read(self) -> None:
         try:
             read = json.loads(self._file.read_bytes())
             keys = tuple(Key.model_validate(key) for key in read["keys"])
+            self._former = {key.kid: key for key in map(Key.model_validate, read.get("former", []))}
             self._state = State(int(read["version"]), keys, frozenset(map(str, read["revoked"])))
             self._apply()
         except FileNotFoundError:
@@ -85,6 +93,7 @@ def _trusted(key: Key) -> TrustedKey:
     return TrustStore.read([row]).keys[key.kid]
 
 
-def _document(state: State) -> bytes:
-    keys = [key.model_dump(mode="json") for key in state.keys]
-    return json.dumps({"version": state.version, "keys": keys, "revoked": sorted(state.revoked)}).encode()
+def _document(state: State, former: Iterable[Key]) -> bytes:
+    keys, once = ([key.model_dump(mode="json") for key in some] for some in (state.keys, former))
+    rows = {"version": state.version, "keys": keys, "revoked": sorted(state.revoked), "former": once}
+    return json.dumps(rows).encode()
