@@ -16,7 +16,6 @@ import uuid
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -41,25 +40,13 @@ from keng_runtime.signing import SigningKey
 from tests.support.broker import COMMUNE
 from tests.support.disk import SmallDisk
 from tests.support.https import HttpsServer
-from tests.support.planned import ROWS, SIREN, Due, Row, sound_file
+from tests.support.planned import ROWS, SIREN, Due, Row, Sent, sound_file
 from tests.support.pole import DAY, MONDAY, History, LeapingLoop, Machine, ms
 from tests.support.registry import sample
 from tests.support.wire import Wire, WireLink
 from tests.support.witness import Witness
 
 NODE = "loa-phuoc-yen"
-
-
-@dataclass
-class Sent:
-    """A command: its token, when it was sent, and when the node first had it."""
-
-    play: str
-    token: bytes
-    sent_s: float
-    expires_s: float
-    siren: str = ""  # its file in the cache; a stop has none
-    had_s: list[float] = field(default_factory=list)
 
 
 class Month:

@@ -1,10 +1,10 @@
-"""What a loudspeaker node has to play in a simulated month: a table of entries, and their sounds."""
+"""What a loudspeaker node has to play in a simulated month: a table of entries, their sounds, and what is ordered."""
 
 from __future__ import annotations
 
 import io
 import wave
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import time as Clocktime
 
 from keng_contracts.commands import Priority, Siren
@@ -80,3 +80,15 @@ class Due:
     @property
     def at_s(self) -> float:
         return (self.at_ms - START_MS) / 1000
+
+
+@dataclass
+class Sent:
+    """A command: its token, when it was sent, and when the node first had it."""
+
+    play: str
+    token: bytes
+    sent_s: float
+    expires_s: float
+    siren: str = ""  # its file in the cache; a stop has none
+    had_s: list[float] = field(default_factory=list)
