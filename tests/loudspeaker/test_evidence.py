@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -61,11 +62,13 @@ def test_it_is_paged_in_order(tmp_path: Path) -> None:
 
 @given(st.sets(st.integers(0, 40)), st.sets(st.integers(0, 40)))
 def test_exactly_what_is_receipted_goes(there: set[int], receipted: set[int]) -> None:
-    outbox = Outbox(Path(":memory:"), 100)
-    if there:
-        outbox.keep([event(n) for n in sorted(there)])
-    assert outbox.receipted(Receipt(boot=BOOT, stored=to_ranges(receipted))) == len(there & receipted)
-    assert kept(outbox) == sorted(there - receipted) and outbox.pending == len(there - receipted)
+    with tempfile.TemporaryDirectory() as folder:
+        outbox = Outbox(Path(folder) / "evidence.sqlite", 100)
+        if there:
+            outbox.keep([event(n) for n in sorted(there)])
+        assert outbox.receipted(Receipt(boot=BOOT, stored=to_ranges(receipted))) == len(there & receipted)
+        assert kept(outbox) == sorted(there - receipted) and outbox.pending == len(there - receipted)
+        outbox.close()
 
 
 def test_a_flood_of_refusals_is_told_in_part_and_the_rest_as_time_goes_by() -> None:
