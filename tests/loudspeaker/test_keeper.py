@@ -199,26 +199,39 @@ def test_a_programme_that_is_signed_anew_is_kept_with_the_new_signature(tmp_path
 
 
 def test_on_a_full_disk_the_diary_and_the_counters_go_on_over_power_cuts_and_restarts(tmp_path: Path) -> None:
+    def opened() -> tuple[Memory, Outbox, Diary]:
+        """As a node opens them, and keeps them open."""
+        folder = disk.path
+        return (
+            Memory(folder / "obeyed.sqlite"),
+            Outbox(folder / "evidence.sqlite", 9),
+            Diary(folder / "programme.sqlite"),
+        )
+
     with small_disk(tmp_path / "disk", 4) as disk:
-        memory, diary = Memory(disk.path / "obeyed.sqlite"), Diary(disk.path / "programme.sqlite")
-        outbox = Outbox(disk.path / "evidence.sqlite", 100)
+        memory, outbox, diary = opened()
         disk.fill()
         for number in range(100):
             memory.obey("alerts", number)
             diary.begin(f"ban-tin-{number}", number)
-        for _ in range(2):  # the first time nobody closed them
-            memory, diary = Memory(disk.path / "obeyed.sqlite"), Diary(disk.path / "programme.sqlite")
-            assert memory.counters["alerts"] == 99 and "ban-tin-99" in diary.begun
-            diary.begin("sau", 100)
-            memory.close()
-            diary.close()
         outbox.close()
+        for play in ("sau", "lai-sau", "cuoi"):  # the first time nobody closed memory and diary
+            memory, outbox, diary = opened()
+            assert memory.counters["alerts"] == 99 and "ban-tin-99" in diary.begun
+            diary.begin(play, 100)
+            for database in (memory, outbox, diary):
+                database.close()
         disk.make_room()
-        disk.fill()
-        for _ in range(2):
-            Memory(disk.path / "obeyed.sqlite").close()
-            Outbox(disk.path / "evidence.sqlite", 100).close()
-            diary = Diary(disk.path / "programme.sqlite")
-            assert "sau" in diary.begun
-            diary.begin("sau-nua", 101)
-            diary.close()
+        disk.fill()  # what was free once they were closed is taken
+        for expected in ({"cuoi"}, {"cuoi", "mot"}):
+            memory, outbox, diary = opened()
+            assert expected <= diary.begun
+            diary.begin("mot", 101)
+            for database in (memory, outbox, diary):
+                database.close()
+        for room in disk.path.glob("*-room"):
+            room.unlink()
+        disk.make_room()
+        disk.fill()  # and now there is nothing left for them
+        memory, outbox, diary = opened()
+        assert memory.counters["alerts"] == 99 and {"cuoi", "mot"} <= diary.begun

@@ -39,10 +39,13 @@ def open_database(path: Path, schema: str, loses: str) -> sqlite3.Connection:
     A damaged one is moved aside, with a line that says what is lost by it: a loudspeaker goes on. Raises
     :class:`Problem` if the folder can't be used at all."""
     room = path.with_name(f"{path.name}-room")
-    for attempt in (1, 2):
+    aside: Path | None = None
+    for attempt in range(4):
         database = None
         try:
             database = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
+            if attempt >= 2:  # at least what is there can be read: this needs no file for memory shared with others
+                database.execute("PRAGMA locking_mode=EXCLUSIVE")
             database.execute("PRAGMA journal_mode=WAL")
             database.execute("PRAGMA synchronous=FULL")
             if database.execute("PRAGMA quick_check").fetchone()[0] != "ok":
@@ -53,14 +56,15 @@ def open_database(path: Path, schema: str, loses: str) -> sqlite3.Connection:
         except sqlite3.OperationalError as error:
             if database is not None:
                 database.close()
-            if attempt == 2 or not room.exists():
+            if attempt >= 2:
                 todo = "check owner, mode and room"
                 raise Problem(f"can't be opened ({error})", where=str(path), todo=todo) from None
-            room.unlink()
+            with contextlib.suppress(OSError):
+                room.unlink()
         except sqlite3.DatabaseError as error:
             if database is not None:
                 database.close()
-            if attempt == 2:
+            if aside is not None:
                 break
             aside = path.with_name(f"{path.name}.damaged-{int(time.time())}")
             path.rename(aside)
@@ -71,6 +75,7 @@ def open_database(path: Path, schema: str, loses: str) -> sqlite3.Connection:
 
 
 def _keep_room(database: sqlite3.Connection, room: Path) -> None:
+    """Raises sqlite3.OperationalError where what lies beside it would help."""
     database.execute(f"PRAGMA wal_autocheckpoint={FREE_PAGES * 3 // 4}")  # or the journal would grow beyond it
     try:
         database.execute("CREATE TABLE IF NOT EXISTS room (filler BLOB)")
@@ -78,7 +83,9 @@ def _keep_room(database: sqlite3.Connection, room: Path) -> None:
         database.execute("DROP TABLE room")
         if not room.exists():
             write_atomically(room, bytes(BESIDE))
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.OperationalError, OSError) as error:
+        if room.exists():
+            raise
         log.warning("%s: no room can be kept for a full disk (%s)", room, error)
 
 
