@@ -38,7 +38,7 @@ from keng_loudspeaker.sounding.cache import named
 from keng_runtime.settings import BrokerSettings
 from keng_runtime.signing import SigningKey
 from tests.support.broker import COMMUNE
-from tests.support.disk import SmallDisk
+from tests.support.disk import SmallDisk, copy_all
 from tests.support.https import HttpsServer
 from tests.support.planned import ROWS, SIREN, Due, Row, Sent, sound_file
 from tests.support.pole import DAY, MONDAY, History, LeapingLoop, Machine, ms
@@ -164,11 +164,11 @@ class Month:
         self.witness.cut()
         self.link.die()
         state, left = self.settings.state, self.tmp / "left"
-        shutil.copytree(state, left)
+        copy_all(state, left)
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         shutil.rmtree(state)
-        shutil.copytree(left, state)
+        copy_all(left, state)
         shutil.rmtree(left)
         self._holds(self._durable)
 
