@@ -145,10 +145,10 @@ class Month:
         self.run += 1
         self.moved()
         self._stop = asyncio.Event()
-        self._task = asyncio.create_task(self._live(self.run))
+        self._task = asyncio.create_task(self._live())
         self.history.set("up", True)
 
-    async def _live(self, run: int) -> None:
+    async def _live(self) -> None:
         try:
             await node.main(self.settings, self._stop)
         except Exception as error:  # systemd would start it again, or not
