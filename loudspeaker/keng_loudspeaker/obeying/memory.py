@@ -30,8 +30,8 @@ CREATE TABLE IF NOT EXISTS refused (count INTEGER NOT NULL);
 
 
 #: Of each database so many pages are kept free in the file and in its journal, for what is written on a full disk; and
-#: so many bytes beside it, for those two files, which a database that was closed has to make anew.
-FREE_PAGES, BESIDE = 16, 1 << 17
+#: so many bytes beside it, enough to make all of that anew: a database that was closed has no journal.
+FREE_PAGES, BESIDE = 16, 1 << 18
 
 
 def open_database(path: Path, schema: str, loses: str) -> sqlite3.Connection:
