@@ -211,13 +211,13 @@ def test_on_a_full_disk_the_diary_and_the_counters_go_on_over_power_cuts_and_res
     with small_disk(tmp_path / "disk", 4) as disk:
         memory, outbox, diary = opened()
         disk.fill()
-        for number in range(100):
+        for number in range(600):
             memory.obey("alerts", number)
             diary.begin(f"ban-tin-{number}", number)
         outbox.close()
         for play in ("sau", "lai-sau", "cuoi"):  # the first time nobody closed memory and diary
             memory, outbox, diary = opened()
-            assert memory.counters["alerts"] == 99 and "ban-tin-99" in diary.begun
+            assert memory.counters["alerts"] == 599 and "ban-tin-599" in diary.begun
             diary.begin(play, 100)
             for database in (memory, outbox, diary):
                 database.close()
@@ -234,4 +234,4 @@ def test_on_a_full_disk_the_diary_and_the_counters_go_on_over_power_cuts_and_res
         disk.make_room()
         disk.fill()  # and now there is nothing left for them
         memory, outbox, diary = opened()
-        assert memory.counters["alerts"] == 99 and {"cuoi", "mot"} <= diary.begun
+        assert memory.counters["alerts"] == 599 and {"cuoi", "mot"} <= diary.begun
