@@ -222,6 +222,8 @@ def test_on_a_full_disk_the_diary_and_the_counters_go_on_over_power_cuts_and_res
             for database in (memory, outbox, diary):
                 database.close()
         disk.make_room()
+        for database in opened():
+            database.close()
         disk.fill()  # what was free once they were closed is taken
         for expected in ({"cuoi"}, {"cuoi", "mot"}):
             memory, outbox, diary = opened()
