@@ -63,34 +63,34 @@ def node_settings(folder: Path, credentials: Path, more: str = "") -> str:
 
 
 def test_check_says_in_both_languages_what_is_missing_and_how_to_get_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shown = Shown("check", "--settings", node_settings(tmp_path, tmp_path / "nowhere"))
+    shown = Shown("check", "--settings", node_settings(folder, folder / "nowhere"))
     assert shown.status == 1 and shown.fits
     assert "✓ mpv" in shown.text and "có giọng vi" in shown.text and "with the voice vi" in shown.text
     assert "✗ chứng thư" in shown.text and "credentials:" in shown.text and "keng provision" in shown.text
     assert shown.raw.endswith("Còn thiếu 1 thứ: xem dấu ✗.\n  Missing: 1; see ✗.\n")
-    settings = node_settings(tmp_path, credentials() / "loa-phuoc-yen")
+    settings = node_settings(folder, credentials() / "loa-phuoc-yen")
     shown = Shown("check", "--settings", settings)
     assert shown.status == 0 and shown.fits
     assert "alerts được phát, dừng" in shown.text and "alerts may play, stop" in shown.text
-    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PATH", str(folder))
     shown = Shown("check", "--settings", settings)
     assert shown.status == 1 and "✗ mpv: chưa cài đặt mpv: not installed → apt-get install mpv" in shown.text
 
 
-def test_check_tells_a_machine_in_json(tmp_path: Path) -> None:
-    found = Shown("check", "--json", "--settings", node_settings(tmp_path, tmp_path / "nowhere")).json
+def test_check_tells_a_machine_in_json(folder: Path) -> None:
+    found = Shown("check", "--json", "--settings", node_settings(folder, folder / "nowhere")).json
     assert found["ok"] is False
     by_name = {one["name"]["en"]: one for one in found["findings"]}
     assert by_name["mpv"]["ok"] and not by_name["credentials"]["ok"] and by_name["credentials"]["needed"]
     assert by_name["credentials"]["todo"]["vi"].startswith("tạo bằng 'keng provision'")
 
 
-def test_check_looks_at_voices_and_sensors_that_the_settings_name(tmp_path: Path) -> None:
-    words, sensor = tmp_path / "words", tmp_path / "curr1_input"
-    more = f'recorded_words = "{words}"\npiper_voice = "{tmp_path}/vi.onnx"\namplifier_current = "{sensor}"\n'
-    settings = node_settings(tmp_path, credentials() / "loa-phuoc-yen", more)
+def test_check_looks_at_voices_and_sensors_that_the_settings_name(folder: Path) -> None:
+    words, sensor = folder / "words", folder / "curr1_input"
+    more = f'recorded_words = "{words}"\npiper_voice = "{folder}/vi.onnx"\namplifier_current = "{sensor}"\n'
+    settings = node_settings(folder, credentials() / "loa-phuoc-yen", more)
     shown = Shown("check", "--settings", settings)
     assert shown.status == 0
     assert all(f"! {name}" in shown.text for name in ("piper", "từ ghi âm sẵn", "dòng điện của tăng âm"))
@@ -112,37 +112,37 @@ def test_say_speaks_and_tells_what_was_heard() -> None:
     assert (heard["played"], heard["what"]) == ("báo động ba", "finished") and heard["level_dbfs"] > -30
 
 
-def test_what_can_not_be_played_is_told_in_both_languages(tmp_path: Path) -> None:
-    (tmp_path / "anh.mp3").write_text("no sound")
-    shown = Shown("play", "--device", "null", str(tmp_path / "anh.mp3"))
+def test_what_can_not_be_played_is_told_in_both_languages(folder: Path) -> None:
+    (folder / "anh.mp3").write_text("no sound")
+    shown = Shown("play", "--device", "null", str(folder / "anh.mp3"))
     assert shown.status == 2 and shown.fits
     assert "không nghe thấy gì" in shown.text and "nothing was heard" in shown.text
-    shown = Shown("play", "--device", "null", str(tmp_path / "khong-co.mp3"))
+    shown = Shown("play", "--device", "null", str(folder / "khong-co.mp3"))
     assert shown.status == 2 and "không có tệp này" in shown.text and "there is no such file" in shown.text
     shown = Shown("say", "--device", "null", "…")
     assert shown.status == 2 and "không đọc thành tiếng được" in shown.text and "the text has no words" in shown.text
 
 
-def test_settings_that_are_wrong_are_told_in_both_languages(tmp_path: Path) -> None:
-    (tmp_path / "a.toml").write_text('commune = "quang-tho"\ndevic = "null"\n')
+def test_settings_that_are_wrong_are_told_in_both_languages(folder: Path) -> None:
+    (folder / "a.toml").write_text('commune = "quang-tho"\ndevic = "null"\n')
     for command in ("check", "status"):
-        shown = Shown(command, "--settings", str(tmp_path / "a.toml"))
+        shown = Shown(command, "--settings", str(folder / "a.toml"))
         assert shown.status == 2 and shown.fits
         assert "tệp cài đặt này chưa dùng được" in shown.text and "line 2, devic: is no setting" in shown.text
 
 
-def test_status_without_a_node_says_what_to_look_at(tmp_path: Path) -> None:
-    shown = Shown("status", "--settings", node_settings(tmp_path, tmp_path))
+def test_status_without_a_node_says_what_to_look_at(folder: Path) -> None:
+    shown = Shown("status", "--settings", node_settings(folder, folder))
     assert shown.status == 2
     assert "loa có đang chạy không" in shown.text and "is the node running" in shown.text
 
 
-def test_status_of_a_node_that_runs_and_of_one_that_is_gone(tmp_path: Path) -> None:
-    settings = node_settings(tmp_path, tmp_path)
+def test_status_of_a_node_that_runs_and_of_one_that_is_gone(folder: Path) -> None:
+    settings = node_settings(folder, folder)
     said = {"state": "online", "connected": True, "version": "1.2", "device": "loa", "playing": "ban-tin", "volume": 80}
     said |= {"clock": "unknown", "zones": ["ven-song"], "programme": 3, "refused": 2, "problems": [*VIETNAMESE, "odd"]}
     node = subprocess.Popen([sys.executable, "-c", "input()", "loudspeaker"], stdin=subprocess.PIPE)
-    (tmp_path / "status.json").write_text(json.dumps({**said, "pid": node.pid, "at_ms": 1}))
+    (folder / "status.json").write_text(json.dumps({**said, "pid": node.pid, "at_ms": 1}))
     shown = Shown("status", "--settings", settings)
     assert shown.status == 0 and shown.fits
     for words in ("✓ loa đang chạy, có kết nối", "đang phát: ban-tin", "playing: ban-tin", "cụm loa: ven-song",
@@ -153,7 +153,7 @@ def test_status_of_a_node_that_runs_and_of_one_that_is_gone(tmp_path: Path) -> N
     node.communicate(b"\n")
     other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     for pid in (node.pid, other.pid):  # it has gone, and another process may have its number
-        (tmp_path / "status.json").write_text(json.dumps({**said, "pid": pid, "at_ms": 1_763_000_000_000}))
+        (folder / "status.json").write_text(json.dumps({**said, "pid": pid, "at_ms": 1_763_000_000_000}))
         shown = Shown("status", "--settings", settings)
         assert shown.status == 1 and "✗ loa không chạy" in shown.text and "đang phát" not in shown.text
     other.communicate(b"\n")

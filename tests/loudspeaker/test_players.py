@@ -209,10 +209,13 @@ async def test_what_was_cut_before_anything_was_heard_begins_anew(playing: Runni
 @pytest.mark.parametrize("ahead_s", [0.7, 2.2])
 async def test_it_begins_at_its_moment(playing: Running, folder: Path, ahead_s: float) -> None:
     async with playing() as (stage, _):
-        told, due_s = Told(), time.time() + ahead_s
-        begin = partial(together.begin, start_s=due_s, clock=Clock.SYNCED)
-        assert await Performance([siren(BEEP, folder)], stage, told, Manner(begin=begin)).start()
-        late_s = time.monotonic() - time.time() + due_s
+        for _attempt in range(3):  # on a machine that has no time it begins at another moment, and says so
+            told, due_s = Told(), time.time() + ahead_s
+            begin = partial(together.begin, start_s=due_s, clock=Clock.SYNCED)
+            assert await Performance([siren(BEEP, folder)], stage, told, Manner(begin=begin)).start()
+            late_s = time.monotonic() - time.time() + due_s
+            if told.steps[0][1] != "on-arrival: silence-not-measured":
+                break
     heard = told.steps[-1][2]
     assert told.steps[0][1] == "" and heard is not None and heard.first_s is not None
     assert heard.first_s > late_s - 0.06, "a sink's period at most before it"

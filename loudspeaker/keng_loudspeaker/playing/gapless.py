@@ -27,6 +27,9 @@ LEAD_S, BEGUN_S = 1.4, 1.7
 #: The silence after. Between files without a gap mpv calls one ended that it has read to its end, and what is shorter
 #: than its buffer (0.4 s) has ended before it is heard.
 REST_S = 0.6
+#: What follows the silence is there so long before its end, or it is too late for that: a player without anything to
+#: play has ended.
+APPEND_S = 0.25
 #: The silence is measured so long after it began, so often, so far apart: what the sound server says of its delay gets
 #: better in the first half second (0.2 s: nodes up to 1.4 ms apart; 0.6 s: up to 0.5 ms).
 FLOWS_S, LOOKS, LOOK_S = 0.6, 28, 0.004
@@ -48,7 +51,7 @@ async def play_at(mpv: Mpv, path: Path, due_s: Callable[[], float]) -> str:
     await asyncio.sleep(FLOWS_S)
     ends_s = await _ends(mpv)
     begins_s = due_s()  # the clock may have been set meanwhile
-    if ends_s is None or begins_s <= ends_s:
+    if ends_s is None or begins_s <= ends_s or time.monotonic() > ends_s - APPEND_S:
         await mpv.load(path)
         return "on-arrival: silence-not-measured"
     await mpv.append(_silence(begins_s - ends_s))
