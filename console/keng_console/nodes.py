@@ -17,8 +17,8 @@ from keng_contracts.telemetry import EARLIEST_MS
 
 #: Failing sources told of one node; a node whose bus is down has them all.
 MAX_FAILING = 8
-#: What is no step of what sounds: the microphone's word on it, and what did not come to sound.
-_BESIDE = (What.HEARD, What.UNHEARD, What.SKIPPED)
+#: What is no step of what sounds: what was fetched for it, the microphone's word on it, what did not come to sound.
+_BESIDE = (What.FETCHED, What.HEARD, What.UNHEARD, What.SKIPPED)
 
 
 def speakers(live: Live, registry: Registry) -> list[SpeakerView]:

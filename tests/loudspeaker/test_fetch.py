@@ -9,13 +9,22 @@ import os
 import wave
 from array import array
 from collections.abc import Iterator
+from datetime import time
 from pathlib import Path
+from time import monotonic
+from types import SimpleNamespace
 
 import pytest
 
 from keng_contracts import commands
+from keng_contracts.commands import Play, Priority
+from keng_contracts.playback import PlaybackEvent, What
+from keng_loudspeaker.hours import Hours
+from keng_loudspeaker.obeying.memory import Memory
+from keng_loudspeaker.playing.jobs import Jobs
 from keng_loudspeaker.playing.performance import Performance
 from keng_loudspeaker.proving.meter import Meter
+from keng_loudspeaker.proving.reports import Clockwork, Evidence, Order
 from keng_loudspeaker.sounding import fetch
 from keng_loudspeaker.sounding.cache import Cache
 from keng_loudspeaker.sounding.loudness import measured
@@ -24,6 +33,7 @@ from keng_loudspeaker.sounding.speech import Voice
 from tests.loudspeaker.stage_support import Told, running
 from tests.support.broker import credentials
 from tests.support.https import HttpsServer, breaks_after, says, sends
+from tests.support.processes import until
 
 CA = credentials() / "loa-phuoc-yen" / "ca.crt"
 
@@ -73,6 +83,27 @@ async def test_a_file_is_fetched_once_and_then_played_from_disk_with_the_link_do
     after_restart = Media(cache, Voice(), ca=CA)
     assert (await after_restart.clip(item)).path == first.path
     assert len(server.requests) == 1
+
+
+async def test_what_had_to_be_fetched_is_told_before_it_sounds_and_what_was_there_is_not(
+    server: HttpsServer, cache: Cache, folder: Path
+) -> None:
+    told: list[PlaybackEvent] = []
+    evidence = Evidence("0" * 16, Clockwork(True), SimpleNamespace(add=told.append))  # type: ignore[arg-type]
+    never = Hours(quiet=(time(0), time(0)))
+    async with running("loa", "file", folder) as (stage, _):
+        memory = Memory(folder / "obeyed.sqlite")
+        jobs = Jobs(stage, Media(cache, Voice(), ca=CA), evidence, memory, lambda: never, lambda: None, lambda _: None)  # type: ignore[arg-type,return-value]
+        for name in ("mot", "hai"):
+            play = Play(play=name, priority=Priority.SCHEDULED, items=[media_item(server)])
+            jobs.play(Order(play, "command", monotonic()), jobs.keep_ended)
+            await until(lambda: told[-1].what is What.FINISHED, what="it is over")
+        await jobs.close()
+        memory.close()
+    steps = [(event.play, event.what) for event in told]
+    once = [What.ACCEPTED, What.STARTED, What.FINISHED]
+    assert [what for play, what in steps if play == "mot"] == [What.ACCEPTED, What.FETCHED, What.STARTED, What.FINISHED]
+    assert [what for play, what in steps if play == "hai"] == once
 
 
 async def test_a_link_that_breaks_is_tried_again_and_goes_on_where_it_was(server: HttpsServer, cache: Cache) -> None:

@@ -102,8 +102,8 @@ def event_of(event: PlaybackEvent) -> Event | None:
             return None if event.reason == Refusal.REPLAYED else Event.REFUSED
         case What.SILENT | What.FAILED | What.CUT:
             return Event.BROKEN
-        case What.SKIPPED:
-            return None  # an occurrence of the programme: no order of ours
+        case What.SKIPPED | What.FETCHED:
+            return None  # an occurrence of the programme, a file: no order of ours
         case What.HEARD | What.UNHEARD:
             return None  # a microphone that fails is no siren that fails: people look
 

@@ -15,6 +15,7 @@ class What(StrEnum):
 
     ACCEPTED = "accepted"
     REFUSED = "refused"
+    FETCHED = "fetched"  # a file that was not there before
     STARTED = "started"
     SILENT = "silent"  # the player plays, and nothing comes out
     CUT = "cut"

@@ -178,7 +178,8 @@ class Keeper:
             self._diary.keep_start(boot, started_ms)
 
     async def _have_media(self) -> None:
-        """Have all sounds of the programme on disk before they are due."""
+        """Have all sounds of the programme on disk before they are due, and say so, or which can't be had."""
+        told: tuple[int, list[str]] = (0, [])
         while True:
             programme, failed = self._copy.current, []
             self._to_fetch.clear()
@@ -188,6 +189,9 @@ class Keeper:
                 failed += await self._media.prepare("button", programme.emergency)
                 for reason in failed:
                     log.error("a sound of the programme can't be had: %s", reason)
+                if (items or programme.emergency) and told != (programme.version, failed):
+                    self._evidence.prepared(f"programme/{programme.version}", failed)
+                told = (programme.version, failed)
             try:
                 async with asyncio.timeout(AGAIN_S if failed else None):
                     await self._to_fetch.wait()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 
+from keng_contracts import commands
 from keng_contracts.commands import Item, Live, Priority
 from keng_contracts.judging import Refusal
 from keng_contracts.playback import What
@@ -150,10 +151,16 @@ class Jobs:
         play = order.play
         hurry = play.priority is Priority.EMERGENCY
 
-        async def part(item: Item) -> Clip | Stream | LiveVoice:
-            return self._live(item) if isinstance(item, Live) else await self._media.part(item, hurry=hurry)
+        async def part(number: int, item: Item) -> Clip | Stream | LiveVoice:
+            if isinstance(item, Live):
+                return self._live(item)
+            there = not isinstance(item, commands.Media) or self._media.has(item)
+            made = await self._media.part(item, hurry=hurry)
+            if not there:
+                say(What.FETCHED, number)
+            return made
 
-        clips = [partial(part, item) for item in play.items]
+        clips = [partial(part, number, item) for number, item in enumerate(play.items)]
         place = self._places.pop(play.play, Place())
         begin: Begin | None = None
         if play.start_ms is not None:

@@ -85,7 +85,8 @@ class Evidence:
         return self._clock.state()
 
     def accepted(self, order: Order, reason: str) -> None:
-        self._of(order, What.ACCEPTED, reason=reason or order.note)
+        due_ms = order.due_ms or order.play.start_ms
+        self._of(order, What.ACCEPTED, reason=reason or order.note, due_ms=due_ms)
 
     def programme(self, name: str, occurrences: int) -> None:
         """A programme was taken."""

@@ -85,6 +85,10 @@ class Media:
                 log.error("the fallback of %s can't be had: %s", item.url, error)
         return Stream(item.url, ends_s, item.silent_after_s, fallback, item.gain_db, self._lufs)
 
+    def has(self, item: commands.Media) -> bool:
+        """Whether a file is there, and need not be fetched."""
+        return self._cache.find(self._name(item), lambda path: path.stat().st_size == item.size) is not None
+
     async def clip(self, item: Siren | Speech | commands.Media, *, hurry: bool = False) -> Clip:
         """The clip of an item; raises :class:`Unplayable`. In a ``hurry`` a new text is not measured before it is
         spoken: it is near full scale as it is."""
