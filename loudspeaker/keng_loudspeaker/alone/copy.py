@@ -20,8 +20,8 @@ class ProgrammeCopy(Kept[Programme]):
         super().__init__(trust, file, Programme, "programme")
 
     def offer(self, token: bytes) -> str | None:
-        """Take a signed programme if it is valid, for this loudspeaker and newer. Returns why not, None if it was taken,
-        an empty text for one that is known already."""
+        """Take a signed programme if it is valid, newer and for this loudspeaker. Returns why not; None if it was
+        taken, and an empty text for one that is known already."""
         objection = self.take(token)
         if objection is None and self.current is not None:
             log.info("programme of version %d, %d occurrences", self.current.version, len(self.current.occurrences))
