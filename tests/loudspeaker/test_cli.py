@@ -17,6 +17,7 @@ from keng_loudspeaker.proving.health import VIETNAMESE
 from keng_loudspeaker.settings import LoudspeakerSettings
 from keng_runtime.settings import load, sample_toml
 from tests.support.broker import credentials
+from tests.support.processes import eventually
 
 PART = Path(__file__).parents[2] / "loudspeaker"
 
@@ -142,6 +143,8 @@ def test_status_of_a_node_that_runs_and_of_one_that_is_gone(folder: Path) -> Non
     said = {"state": "online", "connected": True, "version": "1.2", "device": "loa", "playing": "ban-tin", "volume": 80}
     said |= {"clock": "unknown", "zones": ["ven-song"], "programme": 3, "refused": 2, "problems": [*VIETNAMESE, "odd"]}
     node = subprocess.Popen([sys.executable, "-c", "input()", "loudspeaker"], stdin=subprocess.PIPE)
+    # The kernel shows the new command line a moment after the program has been started.
+    eventually(lambda: b"loudspeaker" in Path(f"/proc/{node.pid}/cmdline").read_bytes())
     (folder / "status.json").write_text(json.dumps({**said, "pid": node.pid, "at_ms": 1}))
     shown = Shown("status", "--settings", settings)
     assert shown.status == 0 and shown.fits
