@@ -19,8 +19,10 @@ from keng_contracts.playback import What
 from keng_contracts.topics import Kind, Topic
 from keng_loudspeaker.playing import live
 from keng_loudspeaker.playing.live import HELD, PILED, Playout
+from keng_loudspeaker.playing.player import Silent
 from keng_runtime.live_voice import FRAME_BYTES, FRAME_S, RATE, Listening, Speaking
 from tests.loudspeaker.conftest import LONG, RunningNode, Village, children_of, play, zones_of
+from tests.loudspeaker.stage_support import running
 from tests.support.broker import COMMUNE
 from tests.support.processes import until
 
@@ -216,3 +218,23 @@ def test_a_voice_ends_after_its_time_whatever_comes(tmp_path: Path, monkeypatch:
     assert voice.over is None
     voice._look(now_s + 61)
     assert voice.over == "time-up"
+
+
+async def test_a_player_that_stays_silent_while_somebody_speaks_is_not_believed(folder: Path) -> None:
+    speaking = Speaking()
+    voice = live.LiveVoice(Live(session="loi-noi", key=speaking.key), None, COMMUNE, folder)  # type: ignore[arg-type]
+    voice._came_s = time.monotonic()
+    voice._ends_s = voice._came_s + 60
+
+    async def speak() -> None:
+        while True:
+            voice._take(speaking.frame(TONE))
+            await asyncio.sleep(FRAME_S)
+
+    async with running("loa", "null", folder) as (_, device):
+        player, mouth = await device.players.take(), asyncio.create_task(speak())
+        with device.ears.meter.hearing(time.monotonic()) as hearing, pytest.raises(Silent, match="nothing-heard"):
+            await voice.play(player, device.ears, hearing, lambda what, reason: None, 0)
+        mouth.cancel()
+        await asyncio.gather(mouth, return_exceptions=True)
+        await player.close()
