@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from keng_contracts.judging import Strict
+from keng_contracts.judging import Signed, Strict
 from keng_contracts.names import Person, Slug
 
 
@@ -78,16 +78,9 @@ AlertAction = Annotated[
 ]
 
 
-class AlertCommand(Strict):
+class AlertCommand(Signed):
     """What a person orders alerts to do, signed by the service at which they are known. As a loudspeaker's; ``all``
     in place of an alert's id is for a stop of everything."""
 
-    iss: Slug
-    commune: Slug
     aud: str = Field(pattern=r"^alert/[a-z0-9-]{1,63}$")
-    jti: str = Field(pattern=r"^[0-9a-f-]{8,40}$")
-    ctr: int = Field(ge=1, lt=1 << 53)
-    iat: float
-    nbf: float
-    exp: float
     action: AlertAction

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from keng_contracts.judging import Strict
+from keng_contracts.judging import Signed, Strict
 from keng_contracts.names import Person, Slug
 
 #: Longest address. In the pattern, as {3,500}, it would make each field an automaton of a megabyte.
@@ -149,15 +149,8 @@ class Prepare(Strict):
 Action = Annotated[Play | Stop | Prepare, Field(discriminator="do")]
 
 
-class Command(Strict):
-    """The signed payload. Times are seconds since 1970 UTC (RFC 7519 NumericDate, with fractions)."""
+class Command(Signed):
+    """What is signed for loudspeakers."""
 
-    iss: Slug = Field(description="issuer: the service or person that signed")
-    commune: Slug
     aud: str = Field(pattern=r"^(speaker|zone)/[a-z0-9-]{1,63}$|^commune$", description="who shall obey")
-    jti: str = Field(pattern=r"^[0-9a-f-]{8,40}$", description="command id")
-    ctr: int = Field(ge=1, lt=1 << 53, description="only grows, per issuer and commune")
-    iat: float
-    nbf: float
-    exp: float
     action: Action

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from keng_contracts.judging import Strict
+from keng_contracts.judging import Signed, Strict
 from keng_contracts.names import Slug
 
 
@@ -39,15 +39,8 @@ class Restart(Strict):
 EdgeAction = Annotated[Identify | Reload | SetInterval | Restart, Field(discriminator="do")]
 
 
-class EdgeCommand(Strict):
-    """What is signed for an edge agent. As a loudspeaker's, with actions of its own."""
+class EdgeCommand(Signed):
+    """What is signed for an edge agent."""
 
-    iss: Slug
-    commune: Slug
     aud: str = Field(pattern=r"^edge/[a-z0-9-]{1,63}$")
-    jti: str = Field(pattern=r"^[0-9a-f-]{8,40}$")
-    ctr: int = Field(ge=1, lt=1 << 53)
-    iat: float
-    nbf: float
-    exp: float
     action: EdgeAction

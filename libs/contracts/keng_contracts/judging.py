@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from keng_contracts.names import Slug
 from keng_contracts.telemetry import Clock
 
 #: Tolerated difference between the clock of the issuer and that of the node, in seconds.
@@ -24,6 +25,19 @@ class Strict(BaseModel):
 
     # NaN compares with nothing: an expiry of NaN would never come.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Signed(Strict):
+    """What every signed command says beside whom it is for and what it orders. Times are seconds since 1970 UTC
+    (RFC 7519 NumericDate, with fractions)."""
+
+    iss: Slug = Field(description="issuer: the service or person that signed")
+    commune: Slug
+    jti: str = Field(pattern=r"^[0-9a-f-]{8,40}$", description="command id")
+    ctr: int = Field(ge=1, lt=1 << 53, description="only grows, per issuer and commune")
+    iat: float
+    nbf: float
+    exp: float
 
 
 class Action(Protocol):
