@@ -52,5 +52,9 @@ def test_a_file_that_cannot_be_read_stops_nothing(tmp_path: Path, torn: bytes) -
     assert all(not window.times for window in windows.values())
 
 
-def test_a_disk_that_takes_nothing_stops_nothing(tmp_path: Path) -> None:
+def test_a_disk_that_takes_nothing_is_told_of_and_stops_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "nowhere").write_text("a file where a folder should be")
     remembering(tmp_path / "nowhere" / "quality.json").save(NOW)
+    assert "can't be written" in caplog.text
